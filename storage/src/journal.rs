@@ -1,0 +1,54 @@
+//! The one interface to durable storage. Another engine (a shared database for several nodes) can stand behind it: docs/architecture.md.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use crate::error::{AppendError, ReadError};
+use crate::record::{BodyHash, Commit, CommitNumber, Committed, Head, LogId, Position, Record};
+
+/// Commits that stand and fall together: one mailbox decided each on the state that the one before it leaves.
+pub type CommitList = Vec<Commit>;
+
+/// Order, atomicity and durability of events. Every method may block on the disk: never call one on a thread that serves sessions.
+pub trait Journal: Send + Sync {
+    /// Makes lists of commits durable with one flush, in the given order; each list is accepted or refused whole, and a refused one does not touch the others.
+    /// When this returns, accepted commits survive a power loss and every reader sees them. Called by one thread at a time.
+    fn append(&self, lists: Vec<CommitList>) -> Vec<Result<Vec<Committed>, AppendError>>;
+
+    /// Records of `log` from position `from` on (1 is the first), ascending, at most `limit`.
+    fn read(&self, log: LogId, from: Position, limit: usize) -> Result<Vec<Record>, ReadError>;
+
+    /// The newest record of a log: position 0 where it has none.
+    fn head(&self, log: LogId) -> Result<Head, ReadError>;
+
+    /// The logs of one kind, ascending by id.
+    fn logs(&self, kind: u8) -> Result<Vec<LogId>, ReadError>;
+
+    /// Records of all logs from commit `from` on in the order of commits (and of logs within one), at most `limit` commits.
+    fn commits(&self, from: CommitNumber, limit: usize) -> Result<Vec<Record>, ReadError>;
+
+    /// The number of the newest commit that readers see; 0 before the first.
+    fn newest_commit(&self) -> CommitNumber;
+
+    /// The whole body. Verified against its hash or checksum before it is returned.
+    fn body(&self, hash: BodyHash) -> Result<Bytes, ReadError>;
+
+    /// `length` bytes of a body from `offset`; less at its end. Does not read the whole where the engine can avoid it.
+    fn body_range(&self, hash: BodyHash, offset: u64, length: u64) -> Result<Bytes, ReadError>;
+
+    /// A cached value. Caches are rebuildable: they may be lost at any time and are never the only place of a fact.
+    fn cache(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError>;
+
+    /// Puts cached values, all or none visible; empty values delete. Not durable by itself; values over 64 KiB are cut in pieces inside.
+    fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError>;
+
+    /// The path of a new, empty file for a large body while it arrives, on the same file system as the store where there is one.
+    fn spool(&self) -> Result<PathBuf, ReadError>;
+
+    /// Whether the journal can no longer tell what is durable and the server must end (BYE, exit 75): the reason. Polled after each append.
+    fn fatal(&self) -> Option<String>;
+
+    /// Flushes what a clean stop should leave behind (a checkpoint). Nothing acknowledged depends on it.
+    fn close(&self);
+}
