@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 /// The most bytes that decoding one value may take.
 const LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
-fn configuration() -> bincode::config::Configuration<bincode::config::LittleEndian, bincode::config::Varint, bincode::config::Limit<LIMIT_BYTES>> {
+fn configuration()
+-> bincode::config::Configuration<bincode::config::LittleEndian, bincode::config::Varint, bincode::config::Limit<LIMIT_BYTES>> {
     bincode::config::standard().with_limit::<LIMIT_BYTES>()
 }
 

@@ -81,7 +81,9 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Locked(text) | Self::Foreign(text) | Self::Newer(text) | Self::Damaged(text) | Self::Failed(text) => formatter.write_str(text),
+            Self::Locked(text) | Self::Foreign(text) | Self::Newer(text) | Self::Damaged(text) | Self::Failed(text) => {
+                formatter.write_str(text)
+            }
         }
     }
 }
