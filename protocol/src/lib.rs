@@ -1,5 +1,12 @@
 //! IMAP on the wire: types, grammar, encoder. No I/O, no clock, and no other crate of carillon.
 
+pub mod capability;
+pub mod command;
+pub mod date;
 pub mod flag;
+pub mod mailbox_name;
+pub mod mime;
 pub mod number;
+pub mod response;
 pub mod set;
+pub mod text;
