@@ -1,0 +1,42 @@
+//! What an account can be asked: the whole protocol between it and the rest. Handles in `actor.rs` send these.
+
+use carillon_protocol::command::SpecialUse;
+use carillon_protocol::mailbox_name::MailboxName;
+use carillon_protocol::number::{Uid, UidValidity};
+
+/// What a reader gets: names, subscriptions and recent changes, immutable, cheap to clone.
+pub type Snapshot = super::state::State;
+
+/// A wish for a change of names or subscriptions. One wish is one commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// CREATE; missing superiors are made too.
+    Create {
+        /// The name.
+        mailbox: MailboxName,
+        /// Its special uses.
+        special_use: Vec<SpecialUse>,
+    },
+    /// DELETE.
+    Delete(MailboxName),
+    /// RENAME of a mailbox with its children and subscriptions; of INBOX: its messages (RFC 3501 §6.3.5).
+    Rename {
+        /// The old name.
+        from: MailboxName,
+        /// The new name.
+        to: MailboxName,
+    },
+    /// SUBSCRIBE
+    Subscribe(MailboxName),
+    /// UNSUBSCRIBE
+    Unsubscribe(MailboxName),
+}
+
+/// MOVE, done: source and target changed in one commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transferred {
+    /// The target's UIDVALIDITY.
+    pub uid_validity: UidValidity,
+    /// The UIDs in the source and in the target, pairwise, ascending. Messages that were gone are not there.
+    pub moved: Vec<(Uid, Uid)>,
+}

@@ -1,0 +1,86 @@
+//! What a mailbox can be asked: the whole protocol between it and the rest. Handles in `actor.rs` send these.
+
+use std::sync::Arc;
+
+use carillon_protocol::flag::{FlagChange, FlagSet};
+use carillon_protocol::number::{Uid, UidValidity};
+use carillon_protocol::set::UidSet;
+use carillon_storage::{Body, Position};
+
+use super::event::{Details, Origin};
+
+/// What a reader gets: the state as a whole, immutable, cheap to clone.
+pub type Snapshot = super::state::State;
+
+/// Names one subscriber of one watched actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriberId(pub u64);
+
+/// Whether a look also claims the recent messages (corners.md, \Recent).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// SELECT, and a look that will tell EXISTS in a read-write session.
+    Recent,
+    /// EXAMINE and STATUS only look.
+    Nothing,
+}
+
+/// The answer to a look.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The state, durable.
+    pub snapshot: Snapshot,
+    /// The smallest recent UID: claimed by this look if it was a claim, the snapshot's UIDNEXT where there is none.
+    pub recent_from: Uid,
+}
+
+/// A message to be appended: its UID is the mailbox's to give.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Its flags.
+    pub flags: FlagSet,
+    /// All else.
+    pub details: Arc<Details>,
+    /// How it comes.
+    pub origin: Origin,
+    /// Its bytes, unless the journal has them already (COPY, MOVE).
+    pub body: Option<Body>,
+}
+
+/// A wish for a change of one mailbox. One wish is one commit.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// APPEND, MULTIAPPEND, COPY into this mailbox, delivery: all of them or none.
+    Append(Vec<NewMessage>),
+    /// STORE.
+    Store {
+        /// Of these messages; those that are gone are passed over.
+        uids: UidSet,
+        /// How.
+        change: FlagChange,
+        /// What.
+        flags: FlagSet,
+    },
+    /// EXPUNGE, UID EXPUNGE, CLOSE: of the messages that have \Deleted, all or those among `among`.
+    Expunge {
+        /// UID EXPUNGE's set.
+        among: Option<UidSet>,
+        /// By CLOSE: nobody is answered per message.
+        by_close: bool,
+    },
+    /// MOVE onto itself: copies and expunges in one record.
+    MoveWithin(UidSet),
+}
+
+/// What became of a change; durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The record that it made; `None` where there was nothing to change.
+    pub position: Option<Position>,
+    /// The mailbox's UIDVALIDITY.
+    pub uid_validity: UidValidity,
+    /// The UIDs that were appended, in the order of the request.
+    pub appended: Vec<Uid>,
+    /// The UIDs that were changed or expunged; of MoveWithin the old ones.
+    pub affected: UidSet,
+}
