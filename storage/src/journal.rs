@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use crate::error::{AppendError, ReadError};
-use crate::record::{BodyHash, Commit, CommitNumber, Committed, Head, LogId, Position, Record};
+use crate::record::{Body, BodyHash, Commit, CommitNumber, Committed, Head, LogId, Position, Record};
 
 /// Commits that stand and fall together: one mailbox decided each on the state that the one before it leaves.
 pub type CommitList = Vec<Commit>;
@@ -45,6 +45,15 @@ pub trait Journal: Send + Sync {
 
     /// The path of a new, empty file for a large body while it arrives, on the same file system as the store where there is one.
     fn spool(&self) -> Result<PathBuf, ReadError>;
+
+    /// Makes a large body durable ahead of the commit that names it, so that no other commit's flush waits for its bytes; a small one is given back as it
+    /// is. The commit then carries the body that this returns. Any thread may call it, beside `append`; it blocks for as long as the disk needs.
+    ///
+    /// # Errors
+    /// As for `append`; the spool file is gone then too.
+    fn prepare(&self, body: Body) -> Result<Body, AppendError> {
+        Ok(body)
+    }
 
     /// Whether the journal can no longer tell what is durable and the server must end (BYE, exit 75): the reason. Polled after each append.
     fn fatal(&self) -> Option<String>;

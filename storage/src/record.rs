@@ -94,6 +94,26 @@ pub struct Record {
     pub chain: Chain,
 }
 
+impl Record {
+    /// The chain that this record has after a predecessor with chain `previous` (all zero before position 1): BLAKE3 over `previous` and all fields
+    /// but the chain, little-endian, texts and payload with their lengths as u64 before them. docs/log-format.md gives the bytes.
+    pub fn chain_after(&self, previous: Chain) -> Chain {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&previous.0);
+        hasher.update(&[self.log.kind]);
+        for number in [self.log.id, self.position, self.commit, self.at, self.author.session] {
+            hasher.update(&number.to_le_bytes());
+        }
+        hasher.update(&self.author.command.to_le_bytes());
+        hasher.update(&self.version.to_le_bytes());
+        for bytes in [self.author.tag.as_bytes(), self.author.verb.as_bytes(), &self.events] {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        }
+        Chain(*hasher.finalize().as_bytes())
+    }
+}
+
 /// A record to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordDraft {
@@ -138,6 +158,8 @@ pub enum BodySource {
     Memory(Bytes),
     /// In a file that [`crate::journal::Journal::spool`] named; the journal takes it over (renames, copies or deletes it).
     File(PathBuf),
+    /// In the journal already: what [`crate::journal::Journal::prepare`] gives back.
+    Stored,
 }
 
 /// What became of a commit.
