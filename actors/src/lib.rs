@@ -4,3 +4,4 @@ pub mod clock;
 pub mod id;
 pub mod limits;
 pub mod refusal;
+pub mod session;
