@@ -3,6 +3,7 @@
 pub mod capability;
 pub mod command;
 pub mod date;
+pub mod encode;
 pub mod flag;
 pub mod mailbox_name;
 pub mod mime;

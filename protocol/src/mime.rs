@@ -40,6 +40,9 @@ pub struct Address {
     pub host: Option<Vec<u8>>,
 }
 
+/// Parameters of a MIME field in their order: attribute and value.
+pub type Parameters = Vec<(String, Vec<u8>)>;
+
 /// A body part with the place of its bytes in the message (RFC 9051 §7.5.2, BODYSTRUCTURE).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyPart {
@@ -48,7 +51,7 @@ pub struct BodyPart {
     /// Subtype, as sent (`PLAIN`).
     pub subtype: String,
     /// Parameters of Content-Type: attribute and value.
-    pub parameters: Vec<(String, Vec<u8>)>,
+    pub parameters: Parameters,
     /// Content-ID.
     pub id: Option<Vec<u8>>,
     /// Content-Description.
@@ -62,7 +65,7 @@ pub struct BodyPart {
     /// Content-MD5.
     pub md5: Option<Vec<u8>>,
     /// Content-Disposition: type and parameters.
-    pub disposition: Option<(String, Vec<(String, Vec<u8>)>)>,
+    pub disposition: Option<(String, Parameters)>,
     /// Content-Language.
     pub language: Vec<Vec<u8>>,
     /// Content-Location.
@@ -87,4 +90,16 @@ pub enum PartContent {
     Multipart(Vec<BodyPart>),
     /// message/rfc822: the envelope and the structure of the message inside (whose `header_start` is where that message begins).
     Message(Box<Envelope>, Box<BodyPart>),
+}
+
+impl BodyPart {
+    /// Whether it is text/*, whose lines are counted.
+    pub fn is_text(&self) -> bool {
+        self.media_type.eq_ignore_ascii_case("TEXT")
+    }
+
+    /// Whether it is message/rfc822, which has an envelope and a structure inside.
+    pub fn is_message_type(&self) -> bool {
+        self.media_type.eq_ignore_ascii_case("MESSAGE") && self.subtype.eq_ignore_ascii_case("RFC822")
+    }
 }

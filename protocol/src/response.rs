@@ -167,6 +167,8 @@ pub enum Untagged {
     Thread(Vec<Thread>),
     /// FETCH
     Fetch(SeqNum, Vec<FetchData>),
+    /// Any other, as text behind `* `: the test client meets other servers.
+    Other(String),
 }
 
 /// One line of LIST or LSUB.
