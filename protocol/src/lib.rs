@@ -8,6 +8,7 @@ pub mod flag;
 pub mod mailbox_name;
 pub mod mime;
 pub mod number;
+pub mod pattern;
 pub mod response;
 pub mod set;
 pub mod text;
