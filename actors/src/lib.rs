@@ -1,7 +1,13 @@
 //! The five actors: session, mailbox, account, directory, journal. The only crate that knows both the protocol and the storage.
 
 pub mod clock;
+pub mod doorbell;
+pub mod fault;
 pub mod id;
+pub mod journal;
 pub mod limits;
+pub mod placement;
 pub mod refusal;
 pub mod session;
+#[cfg(test)]
+pub(crate) mod testing;

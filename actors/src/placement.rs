@@ -1,0 +1,193 @@
+//! Which thread an actor lives on, and where work that blocks or computes for long is done: threads in the server, one thread in the simulation (real
+//! threads let a paused clock jump).
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::available_parallelism;
+
+use actix::{Actor, Addr, Context};
+use actix_rt::{Arbiter, ArbiterHandle};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::refusal::Fault;
+
+/// Where things run. Clones are the same placement.
+#[derive(Clone)]
+pub struct Placement(Arc<Kind>);
+
+enum Kind {
+    Threads {
+        places: Vec<Place>,
+        next_session: AtomicUsize,
+        /// One permit for each job that may run at a time.
+        jobs: Arc<Semaphore>,
+    },
+    OneThread,
+}
+
+impl Placement {
+    /// `arbiters` threads for actors, and a bounded pool for jobs. To be called inside an actix `System`; arbiters that the system does not give are traced and
+    /// done without.
+    pub fn threads(arbiters: usize) -> Self {
+        let mut places = Vec::with_capacity(arbiters);
+        for _ in 0..arbiters {
+            match Arbiter::try_new() {
+                Ok(arbiter) => places.push(Place(Some(arbiter.handle()))),
+                Err(error) => tracing::error!(%error, "an arbiter's thread could not be started"),
+            }
+        }
+        if places.is_empty() {
+            places.push(Place(Some(Arbiter::current())));
+        }
+        let cores = available_parallelism().map_or(1, usize::from);
+        Self(Arc::new(Kind::Threads { places, next_session: AtomicUsize::new(0), jobs: Arc::new(Semaphore::new(cores.max(2))) }))
+    }
+
+    /// Everything on the calling thread, jobs too.
+    pub fn one_thread() -> Self {
+        Self(Arc::new(Kind::OneThread))
+    }
+
+    /// Runs a job that may block, or compute for more than 1 ms, in the bounded pool. A job that has begun ends, also where nobody waits for it any more.
+    ///
+    /// # Errors
+    /// `Bug` where the job panics, `Ending` where the pool is no more.
+    pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+        match &*self.0 {
+            Kind::Threads { jobs, .. } => {
+                let permit = Arc::clone(jobs).acquire_owned().await.map_err(|_| Fault::Ending)?;
+                let outcome = tokio::task::spawn_blocking(move || {
+                    let _permit = permit;
+                    guarded(job)
+                });
+                outcome.await.unwrap_or(Err(Fault::Ending))
+            }
+            Kind::OneThread => {
+                // Others get their turn, as they would while a thread works.
+                tokio::task::yield_now().await;
+                guarded(job)
+            }
+        }
+    }
+
+    /// A thread of its own for jobs that must not wait for the pool.
+    pub fn lane(&self, name: &str) -> Lane {
+        if matches!(*self.0, Kind::OneThread) {
+            return Lane(Way::Pool(self.clone()));
+        }
+        let (sender, jobs) = std::sync::mpsc::channel::<Job>();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || jobs.into_iter().for_each(|job| job()));
+        match thread {
+            Ok(_) => Lane(Way::Thread(sender)),
+            Err(error) => {
+                tracing::error!(%error, name, "a thread could not be started: its jobs go to the pool");
+                Lane(Way::Pool(self.clone()))
+            }
+        }
+    }
+
+    /// The place of an account and of all its mailboxes.
+    pub fn place_of(&self, account: crate::id::AccountId) -> Place {
+        match &*self.0 {
+            Kind::Threads { places, .. } => {
+                let index = usize::try_from(account.0 % places.len().max(1) as u64).unwrap_or_default();
+                places.get(index).cloned().unwrap_or(Place(None))
+            }
+            Kind::OneThread => Place(None),
+        }
+    }
+
+    /// The place of the next session: all in turn.
+    pub fn session_arbiter(&self) -> Place {
+        match &*self.0 {
+            Kind::Threads { places, next_session, .. } => {
+                let index = next_session.fetch_add(1, Ordering::Relaxed) % places.len().max(1);
+                places.get(index).cloned().unwrap_or(Place(None))
+            }
+            Kind::OneThread => Place(None),
+        }
+    }
+
+    /// The calling thread.
+    pub fn here(&self) -> Place {
+        Place(None)
+    }
+}
+
+/// A thread that actors live on.
+#[derive(Clone)]
+pub struct Place(Option<ArbiterHandle>);
+
+impl Place {
+    /// Starts an actor here; `make` runs on this place's thread.
+    pub fn start<A: Actor<Context = Context<A>>>(&self, make: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Addr<A> {
+        match &self.0 {
+            Some(arbiter) => A::start_in_arbiter(arbiter, make),
+            None => A::create(make),
+        }
+    }
+
+    /// Runs a future here; `false` where the place is no more.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
+        match &self.0 {
+            Some(arbiter) => arbiter.spawn(future),
+            None => {
+                actix_rt::spawn(future);
+                true
+            }
+        }
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that does one job after another, in order. It ends when this is dropped and the last job is done.
+pub struct Lane(Way);
+
+enum Way {
+    Thread(std::sync::mpsc::Sender<Job>),
+    Pool(Placement),
+}
+
+impl Lane {
+    /// Queues a job; the future gives its result. A job that was queued runs also where nobody waits for it any more (in one thread: once this was polled).
+    ///
+    /// # Errors
+    /// `Bug` where the job panics, `Ending` where the thread is no more.
+    pub fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = Result<T, Fault>>>> {
+        let (answer, result) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            let _ = answer.send(guarded(job));
+        });
+        let pool = match &self.0 {
+            Way::Thread(sender) => {
+                // A thread that is gone drops the job, and the result with it.
+                let _ = sender.send(job);
+                None
+            }
+            Way::Pool(placement) => Some((placement.clone(), job)),
+        };
+        Box::pin(async move {
+            if let Some((placement, job)) = pool {
+                placement.run(job).await?;
+            }
+            result.await.unwrap_or(Err(Fault::Ending))
+        })
+    }
+}
+
+/// A panic in a job is that job's fault alone.
+fn guarded<T>(job: impl FnOnce() -> T) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(job)).map_err(|panic: Box<dyn Any + Send>| {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        tracing::error!(panic = text.unwrap_or("of an unknown kind"), "a job panicked");
+        Fault::Bug("a job panicked")
+    })
+}
