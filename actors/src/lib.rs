@@ -1,12 +1,15 @@
 //! The five actors: session, mailbox, account, directory, journal. The only crate that knows both the protocol and the storage.
 
+pub mod account;
 pub mod clock;
 pub mod doorbell;
 pub mod fault;
 pub mod id;
 pub mod journal;
 pub mod limits;
+pub mod mailbox;
 pub mod placement;
+mod recent;
 pub mod refusal;
 pub mod session;
 #[cfg(test)]

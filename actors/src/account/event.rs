@@ -1,14 +1,35 @@
 //! What can happen in an account: names, hierarchy, subscriptions. Append-only for ever; docs/log-format.md.
 
+use bytes::Bytes;
 use carillon_protocol::command::SpecialUse;
 use carillon_protocol::mailbox_name::MailboxName;
 use carillon_protocol::number::UidValidity;
+use carillon_storage::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 
 use crate::id::MailboxId;
 
 /// The version of the encoding of [`AccountEvent`] that is written.
 pub const VERSION: u16 = 1;
+
+/// The payload of a record: its events in version [`VERSION`].
+///
+/// # Errors
+/// None that an event can cause; the encoder's are passed on.
+pub fn encode(events: &[AccountEvent]) -> Result<Bytes, CodecError> {
+    codec::encode(&events).map(Bytes::from)
+}
+
+/// The events of a record's payload, of whatever version: the place where older ones are brought up to date.
+///
+/// # Errors
+/// A version that this server does not know, or bytes that are no such events.
+pub fn decode(version: u16, payload: &[u8]) -> Result<Vec<AccountEvent>, CodecError> {
+    match version {
+        VERSION => codec::decode(payload),
+        other => Err(CodecError(format!("account events of version {other} are newer than this server"))),
+    }
+}
 
 /// An event of an account's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

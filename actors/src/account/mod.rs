@@ -1,4 +1,8 @@
 //! One actor per user: sole owner of names, hierarchy, subscriptions and special use. Touches no messages.
 
+pub mod decide;
 pub mod event;
+pub mod list;
 pub mod requests;
+mod sorted;
+pub mod state;

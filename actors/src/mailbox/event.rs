@@ -2,17 +2,38 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use carillon_protocol::date::InternalDate;
 use carillon_protocol::flag::{FlagChange, FlagSet};
 use carillon_protocol::number::{Uid, UidValidity};
 use carillon_protocol::set::UidSet;
 use carillon_storage::BodyHash;
+use carillon_storage::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 
 use crate::id::MailboxId;
 
 /// The version of the encoding of [`MailboxEvent`] that is written.
 pub const VERSION: u16 = 1;
+
+/// The payload of a record: its events in version [`VERSION`].
+///
+/// # Errors
+/// None that an event can cause; the encoder's are passed on.
+pub fn encode(events: &[MailboxEvent]) -> Result<Bytes, CodecError> {
+    codec::encode(&events).map(Bytes::from)
+}
+
+/// The events of a record's payload, of whatever version: the place where older ones are brought up to date.
+///
+/// # Errors
+/// A version that this server does not know, or bytes that are no such events.
+pub fn decode(version: u16, payload: &[u8]) -> Result<Vec<MailboxEvent>, CodecError> {
+    match version {
+        VERSION => codec::decode(payload),
+        other => Err(CodecError(format!("mailbox events of version {other} are newer than this server"))),
+    }
+}
 
 /// An event of a mailbox's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

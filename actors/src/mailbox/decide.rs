@@ -1,0 +1,200 @@
+//! What becomes of a request: events or a refusal. Pure; nothing here has happened until the events are durable.
+
+use std::sync::Arc;
+
+use carillon_protocol::flag::{FlagChange, FlagSet};
+use carillon_protocol::number::Uid;
+use carillon_protocol::set::UidSet;
+
+use super::chunks::Runs;
+use super::details::saved_at;
+use super::event::{Arrival, Details, Expunging, MailboxEvent, Origin};
+use super::flags::{FlagEdit, Keywords};
+use super::requests::{Change, Changed, NewMessage};
+use super::state::{Message, State};
+use crate::id::MailboxId;
+use crate::limits::Limits;
+use crate::refusal::Refusal;
+
+/// What a decision needs beside the state.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The mailbox that decides.
+    pub mailbox: MailboxId,
+    /// Seconds since 1970: SAVEDATE of what is copied.
+    pub now_seconds: u64,
+    /// The bounds.
+    pub limits: &'a Limits,
+}
+
+/// What a mailbox decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The events of one record; none where there is nothing to change.
+    pub events: Vec<MailboxEvent>,
+    /// The answer; its position is filled in when the record is durable.
+    pub changed: Changed,
+}
+
+impl Decision {
+    fn nothing(state: &State) -> Self {
+        let uid_validity = state.uid_validity();
+        Self {
+            events: Vec::new(),
+            changed: Changed { position: None, uid_validity, appended: Vec::new(), affected: UidSet::new() },
+        }
+    }
+}
+
+/// A message that leaves its mailbox: what the source of a transfer hands to the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovingMessage {
+    /// Its UID in the source.
+    pub uid: Uid,
+    /// Its flags.
+    pub flags: FlagSet,
+    /// All else.
+    pub details: Arc<Details>,
+}
+
+/// Decides a change.
+///
+/// # Errors
+/// [`Refusal::NoSuchMailbox`] if the mailbox was deleted; [`Refusal::Limit`] if keywords or UIDs run out. Nothing has changed then.
+pub fn decide(state: &State, change: &Change, context: &Context<'_>) -> Result<Decision, Refusal> {
+    if state.is_ended() {
+        return Err(Refusal::NoSuchMailbox);
+    }
+    match change {
+        Change::Append(messages) => append(state, messages, context),
+        Change::Store { uids, change, flags } => store(state, uids, *change, flags, context),
+        Change::Expunge { among, by_close } => Ok(expunge(state, among.as_ref(), *by_close)),
+        Change::MoveWithin(uids) => move_within(state, uids, context),
+    }
+}
+
+/// The messages of a set that are there, ascending: the source's half of a transfer. An empty answer is no refusal.
+///
+/// # Errors
+/// [`Refusal::NoSuchMailbox`] if the mailbox was deleted.
+pub fn expunge_for_move(state: &State, uids: &UidSet) -> Result<Vec<MovingMessage>, Refusal> {
+    if state.is_ended() {
+        return Err(Refusal::NoSuchMailbox);
+    }
+    Ok(state.messages().among(uids).map(|message| moving(state, message)).collect())
+}
+
+/// Takes in messages that leave `source`: the target's half of a transfer. `appended` of the answer goes pairwise with `messages`.
+///
+/// # Errors
+/// As for [`decide`].
+pub fn append_for_move(
+    state: &State,
+    source: MailboxId,
+    messages: &[MovingMessage],
+    context: &Context<'_>,
+) -> Result<Decision, Refusal> {
+    if state.is_ended() {
+        return Err(Refusal::NoSuchMailbox);
+    }
+    arrive(
+        state,
+        context,
+        messages.iter().map(|message| {
+            let origin = Origin::Copy { mailbox: source, uid: message.uid };
+            (message.flags.clone(), saved_at(&message.details, context.now_seconds), origin)
+        }),
+    )
+}
+
+/// The source's event of a transfer: `messages` have become `appended` in `target`.
+pub fn moved_to(messages: &[MovingMessage], target: MailboxId, appended: &[Uid]) -> MailboxEvent {
+    MailboxEvent::Expunged {
+        uids: messages.iter().map(|message| message.uid).collect(),
+        why: Expunging::MovedTo { mailbox: target, uids: appended.iter().copied().collect() },
+    }
+}
+
+fn moving(state: &State, message: Message<'_>) -> MovingMessage {
+    MovingMessage { uid: message.uid, flags: state.flag_set(message.flags), details: Arc::clone(message.details) }
+}
+
+fn append(state: &State, messages: &[NewMessage], context: &Context<'_>) -> Result<Decision, Refusal> {
+    arrive(state, context, messages.iter().map(|message| (message.flags.clone(), Arc::clone(&message.details), message.origin)))
+}
+
+/// Gives UIDs in order. The greatest UID is never given: UIDNEXT could not be said any more (RFC 9051 §2.3.1.1).
+fn arrive(
+    state: &State,
+    context: &Context<'_>,
+    messages: impl Iterator<Item = (FlagSet, Arc<Details>, Origin)>,
+) -> Result<Decision, Refusal> {
+    let mut uid = state.uid_next();
+    let mut keywords = state.keywords.clone();
+    let mut arrivals = Vec::with_capacity(messages.size_hint().0);
+    for (flags, details, origin) in messages {
+        learn(&mut keywords, &flags, context.limits)?;
+        let next = uid.next().ok_or(Refusal::Limit("the mailbox has used up all UIDs"))?;
+        arrivals.push(Arrival { uid, flags, details, origin });
+        uid = next;
+    }
+    let mut decision = Decision::nothing(state);
+    decision.changed.appended = arrivals.iter().map(|arrival| arrival.uid).collect();
+    if !arrivals.is_empty() {
+        decision.events.push(MailboxEvent::Appended { arrivals });
+    }
+    Ok(decision)
+}
+
+/// A new keyword needs room; one that the mailbox knows never does.
+fn learn(keywords: &mut Keywords, flags: &FlagSet, limits: &Limits) -> Result<(), Refusal> {
+    let before = keywords.as_slice().len();
+    let fits = keywords.learn(flags);
+    let after = keywords.as_slice().len();
+    if fits && (after == before || after <= limits.keywords) {
+        return Ok(());
+    }
+    Err(Refusal::Limit("the mailbox holds no further keyword"))
+}
+
+fn store(state: &State, uids: &UidSet, change: FlagChange, flags: &FlagSet, context: &Context<'_>) -> Result<Decision, Refusal> {
+    // Bits for keywords that are new here too, so that a message that gets one counts as changed.
+    let mut keywords = state.keywords.clone();
+    if change != FlagChange::Remove {
+        learn(&mut keywords, flags, context.limits)?;
+    }
+    let edit = FlagEdit::new(change, keywords.flags(flags));
+    let mut affected = Runs::default();
+    for message in state.messages().among(uids).filter(|message| message.flags.after(edit) != message.flags) {
+        affected.push(message.uid);
+    }
+    let affected = affected.finish();
+    let mut decision = Decision::nothing(state);
+    if !affected.is_empty() {
+        decision.events.push(MailboxEvent::FlagsChanged { uids: affected.clone(), change, flags: flags.clone() });
+        decision.changed.affected = affected;
+    }
+    Ok(decision)
+}
+
+fn expunge(state: &State, among: Option<&UidSet>, by_close: bool) -> Decision {
+    let deleted = state.messages().deleted();
+    let uids = among.map_or_else(|| deleted.clone(), |among| deleted.intersection(among));
+    let mut decision = Decision::nothing(state);
+    if !uids.is_empty() {
+        let why = if by_close { Expunging::Close } else { Expunging::Expunge };
+        decision.events.push(MailboxEvent::Expunged { uids: uids.clone(), why });
+        decision.changed.affected = uids;
+    }
+    decision
+}
+
+fn move_within(state: &State, uids: &UidSet, context: &Context<'_>) -> Result<Decision, Refusal> {
+    let messages = expunge_for_move(state, uids)?;
+    let mut decision = append_for_move(state, context.mailbox, &messages, context)?;
+    if !messages.is_empty() {
+        decision.events.push(moved_to(&messages, context.mailbox, &decision.changed.appended));
+        decision.changed.affected = messages.iter().map(|message| message.uid).collect();
+    }
+    Ok(decision)
+}
