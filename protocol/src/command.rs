@@ -39,6 +39,7 @@ impl Tag {
 
 /// Every command that is understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields are called as in the RFC that stands above their variant")]
 pub enum Command {
     /// RFC 9051 §6.1.1
     Capability,
@@ -268,6 +269,7 @@ pub enum ThreadAlgorithm {
 
 /// A data item of FETCH (RFC 9051 §6.4.5, RFC 3516).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields are called as in the RFC that stands above their variant")]
 pub enum FetchItem {
     /// UID
     Uid,
@@ -366,6 +368,104 @@ pub struct Rule {
     pub expunges: Expunges,
 }
 
+impl Command {
+    /// The command as it is written, in capitals, with its `UID`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Capability => "CAPABILITY",
+            Self::Noop => "NOOP",
+            Self::Logout => "LOGOUT",
+            Self::Id(_) => "ID",
+            Self::StartTls => "STARTTLS",
+            Self::Authenticate { .. } => "AUTHENTICATE",
+            Self::Login { .. } => "LOGIN",
+            Self::Enable(_) => "ENABLE",
+            Self::Select(_) => "SELECT",
+            Self::Examine(_) => "EXAMINE",
+            Self::Create { .. } => "CREATE",
+            Self::Delete(_) => "DELETE",
+            Self::Rename { .. } => "RENAME",
+            Self::Subscribe(_) => "SUBSCRIBE",
+            Self::Unsubscribe(_) => "UNSUBSCRIBE",
+            Self::List { kind: ListKind::List, .. } => "LIST",
+            Self::List { kind: ListKind::Lsub, .. } => "LSUB",
+            Self::List { kind: ListKind::RList, .. } => "RLIST",
+            Self::List { kind: ListKind::RLsub, .. } => "RLSUB",
+            Self::Scan { .. } => "SCAN",
+            Self::Namespace => "NAMESPACE",
+            Self::Status { .. } => "STATUS",
+            Self::Append { .. } => "APPEND",
+            Self::Idle => "IDLE",
+            Self::Check => "CHECK",
+            Self::Close => "CLOSE",
+            Self::Unselect => "UNSELECT",
+            Self::Expunge => "EXPUNGE",
+            Self::UidExpunge(_) => "UID EXPUNGE",
+            Self::Search { numbering, .. } => numbering.of("SEARCH", "UID SEARCH"),
+            Self::Sort { numbering, .. } => numbering.of("SORT", "UID SORT"),
+            Self::Thread { numbering, .. } => numbering.of("THREAD", "UID THREAD"),
+            Self::Fetch { numbering, .. } => numbering.of("FETCH", "UID FETCH"),
+            Self::Store { numbering, .. } => numbering.of("STORE", "UID STORE"),
+            Self::Copy { numbering, .. } => numbering.of("COPY", "UID COPY"),
+            Self::Move { numbering, .. } => numbering.of("MOVE", "UID MOVE"),
+        }
+    }
+
+    /// In which states the command is valid (RFC 3501 §6) and whether it may report EXPUNGE (RFC 9051 §7.5.1).
+    pub fn rule(&self) -> Rule {
+        Rule { states: self.states(), expunges: self.expunges() }
+    }
+
+    const fn states(&self) -> States {
+        match self {
+            Self::Capability | Self::Noop | Self::Logout | Self::Id(_) => States::Any,
+            Self::StartTls | Self::Authenticate { .. } | Self::Login { .. } => States::NotAuthenticated,
+            Self::Enable(_)
+            | Self::Select(_)
+            | Self::Examine(_)
+            | Self::Create { .. }
+            | Self::Delete(_)
+            | Self::Rename { .. }
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::List { .. }
+            | Self::Scan { .. }
+            | Self::Namespace
+            | Self::Status { .. }
+            | Self::Append { .. }
+            | Self::Idle => States::Authenticated,
+            Self::Check
+            | Self::Close
+            | Self::Unselect
+            | Self::Expunge
+            | Self::UidExpunge(_)
+            | Self::Search { .. }
+            | Self::Sort { .. }
+            | Self::Thread { .. }
+            | Self::Fetch { .. }
+            | Self::Store { .. }
+            | Self::Copy { .. }
+            | Self::Move { .. } => States::Selected,
+        }
+    }
+
+    /// FETCH, STORE, SEARCH, SORT and THREAD withhold EXPUNGE; their UID forms may tell it, save where their keys hold message numbers
+    /// (RFC 7162 §3.2.10.2).
+    fn expunges(&self) -> Expunges {
+        match self {
+            Self::Fetch { numbering: Numbering::Seq, .. }
+            | Self::Store { numbering: Numbering::Seq, .. }
+            | Self::Search { numbering: Numbering::Seq, .. }
+            | Self::Sort { numbering: Numbering::Seq, .. }
+            | Self::Thread { numbering: Numbering::Seq, .. } => Expunges::Withhold,
+            Self::Search { key, .. } | Self::Sort { key, .. } | Self::Thread { key, .. } if key.has_sequence_numbers() => {
+                Expunges::Withhold
+            }
+            _ => Expunges::Tell,
+        }
+    }
+}
+
 impl SearchKey {
     /// Whether a message sequence number stands anywhere in it (RFC 7162 §3.2.10.2).
     pub fn has_sequence_numbers(&self) -> bool {
@@ -400,4 +500,14 @@ pub enum MessageBytes {
         /// How long, in bytes.
         length: u64,
     },
+}
+
+impl MessageBytes {
+    /// The length in bytes.
+    pub const fn length(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File { length, .. } => *length,
+        }
+    }
 }

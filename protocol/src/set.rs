@@ -15,6 +15,16 @@ pub enum Numbering {
     Uid,
 }
 
+impl Numbering {
+    /// The one or the other.
+    pub(crate) const fn of(self, seq: &'static str, uid: &'static str) -> &'static str {
+        match self {
+            Self::Seq => seq,
+            Self::Uid => uid,
+        }
+    }
+}
+
 /// One end of a range as written: a number or `*` (RFC 9051 §9, `seq-number`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetNumber {
