@@ -1,3 +1,12 @@
 //! One actor per connection: sole owner of the socket, the protocol state and the client's numbering. Decides nothing about mail.
 
 pub mod auth;
+pub mod changes;
+mod difference;
+pub mod reader;
+mod resolve;
+#[cfg(test)]
+mod testing;
+pub mod view;
+
+pub use resolve::BadSequence;
