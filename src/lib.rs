@@ -1,1 +1,10 @@
-//! placeholder
+//! The binary: opens doors and wires actors; knows no IMAP semantics. A library only so that tests can call its parts.
+
+pub mod calendar;
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod terminal;
+pub mod tls;
+pub mod trace;
+pub mod users;

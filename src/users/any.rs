@@ -1,0 +1,68 @@
+//! `--any-user`: every login name gets an account of its own, for other people's test suites.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use carillon_actors::id::AccountId;
+use carillon_actors::session::auth::{Authenticator, Verdict};
+use carillon_storage::BodyHash;
+
+use super::{Names, UserName};
+
+/// More names are still served, but not remembered for `who` and `log`.
+const REMEMBERED: usize = 100_000;
+
+/// Anybody who knows the password.
+#[derive(Debug)]
+pub struct AnyUser {
+    password: Vec<u8>,
+    seen: Mutex<BTreeMap<AccountId, String>>,
+}
+
+impl AnyUser {
+    /// With this one password for all.
+    pub fn new(password: &str) -> Self {
+        Self { password: password.as_bytes().to_vec(), seen: Mutex::default() }
+    }
+}
+
+impl Authenticator for AnyUser {
+    fn verify(&self, user: &str, password: &[u8]) -> Verdict {
+        let is_right = super::password::is_same(&self.password, password);
+        self.find(user).filter(|_| is_right).map_or(Verdict::Refused, Verdict::Accepted)
+    }
+
+    fn find(&self, user: &str) -> Option<AccountId> {
+        let name = UserName::new(user).ok()?;
+        let mut id = [0; 8];
+        BodyHash::of(name.as_str().as_bytes()).0.iter().zip(&mut id).for_each(|(from, to)| *to = *from);
+        let account = AccountId(u64::from_le_bytes(id));
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() < REMEMBERED {
+            seen.entry(account).or_insert_with(|| name.0);
+        }
+        Some(account)
+    }
+}
+
+impl Names for AnyUser {
+    fn names(&self) -> BTreeMap<AccountId, String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_account() {
+        let any = AnyUser::new("test");
+        let Verdict::Accepted(account) = any.verify("Greta@example.org", b"test") else { panic!("refused") };
+        assert_eq!(any.find("greta@example.org"), Some(account));
+        assert_ne!(any.find("other"), Some(account));
+        assert_eq!(any.verify("greta", b"tes"), Verdict::Refused);
+        assert_eq!(any.verify("", b"test"), Verdict::Refused);
+        assert_eq!(any.names().get(&account).map(String::as_str), Some("greta@example.org"));
+    }
+}
