@@ -1,6 +1,27 @@
-//! What a message's bytes hold: ENVELOPE, BODYSTRUCTURE and where each part lies. An adapter over a well-kept parser.
+//! What a message's bytes hold: ENVELOPE, BODYSTRUCTURE, where each part lies, and its text for SEARCH, SORT and THREAD.
+//! Charsets, encoded words and dates are a well-kept parser's; the places of octets are ours (docs/adr/0004-mime.md).
+
+mod address;
+mod digest;
+mod header;
+mod parameter;
+mod search;
+mod section;
+mod structure;
+mod subject;
+#[cfg(test)]
+mod tests;
+mod transfer;
 
 use serde::{Deserialize, Serialize};
+
+pub use digest::{Digest, MAX_REFERENCES, message_ids, sent_date};
+pub use header::{Field, fields, filter_fields, header_length, unfold};
+pub use search::{Needle, body_text, folded, header_text, message_text};
+pub use section::{SectionSource, body_range, cut, find, section_bytes, section_source, slice};
+pub use structure::{MAX_ADDRESSES, MAX_DEPTH, MAX_PARTS, Summary, summarise};
+pub use subject::{BaseSubject, base_subject};
+pub use transfer::{UnknownEncoding, decode_part};
 
 /// ENVELOPE (RFC 9051 §7.5.2). Texts are as in the header, unfolded, encoded words not decoded. May hold bytes that are no UTF-8.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

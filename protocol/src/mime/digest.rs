@@ -1,0 +1,175 @@
+//! What SORT, THREAD and the SENT keys of SEARCH ask of a message (RFC 5256), small enough to be kept for every message.
+
+use serde::{Deserialize, Serialize};
+
+use super::header::fields;
+use super::search::{decoded, folded};
+use super::subject::base_subject;
+use super::{Address, Envelope};
+use crate::date::InternalDate;
+
+/// The most References that are kept: the newest, which are the nearest ancestors.
+pub const MAX_REFERENCES: usize = 1000;
+/// The longest message id that is kept, in octets; a longer one counts as none.
+const LONGEST_ID: usize = 2000;
+
+/// The sort and thread keys of a message. Texts are decoded and folded ([`folded`]), so that they compare as they stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// The Date field; `None` where it is missing or no date: then INTERNALDATE counts (RFC 5256 §2.2).
+    pub sent: Option<InternalDate>,
+    /// The base subject, folded.
+    pub base_subject: String,
+    /// Whether the subject marks a reply or a forward (RFC 5256 §3, REFERENCES step 5).
+    pub is_reply: bool,
+    /// The mailbox (local part) of the first From address, folded; empty where there is none.
+    pub from: String,
+    /// The same of To.
+    pub to: String,
+    /// The same of Cc.
+    pub cc: String,
+    /// The normalised message id.
+    pub message_id: Option<String>,
+    /// The ancestors from the oldest to the parent: References, or the first id of In-Reply-To (RFC 5256 §3, REFERENCES step 1).
+    pub references: Vec<String>,
+}
+
+impl Digest {
+    /// The digest of a message with this header.
+    pub(super) fn of(header: &[u8], envelope: &Envelope) -> Self {
+        let subject = base_subject(&decoded(envelope.subject.as_deref().unwrap_or_default()));
+        let mut references = Vec::new();
+        for field in fields(header).filter(|field| field.is("References")) {
+            references.extend(message_ids(field.value));
+        }
+        if references.is_empty() {
+            references.extend(message_ids(envelope.in_reply_to.as_deref().unwrap_or_default()).next());
+        }
+        references.drain(..references.len().saturating_sub(MAX_REFERENCES));
+        let message_id = message_ids(envelope.message_id.as_deref().unwrap_or_default()).next();
+        Self {
+            sent: sent_date(envelope.date.as_deref().unwrap_or_default()),
+            base_subject: folded(&subject.text).into_owned(),
+            is_reply: subject.is_reply,
+            from: first_mailbox(&envelope.from),
+            to: first_mailbox(&envelope.to),
+            cc: first_mailbox(&envelope.cc),
+            message_id,
+            references,
+        }
+    }
+}
+
+fn first_mailbox(addresses: &[Address]) -> String {
+    // A group's name counts as its mailbox, as ENVELOPE shows it.
+    let mailbox = addresses.first().and_then(|address| address.mailbox.as_deref()).unwrap_or_default();
+    folded(&decoded(mailbox)).into_owned()
+}
+
+/// The moment in a Date field with its zone; an unknown zone reads as UTC.
+pub fn sent_date(value: &[u8]) -> Option<InternalDate> {
+    // A date is some 40 octets; comments may make it longer.
+    const LONGEST: usize = 1000;
+    let text = String::from_utf8_lossy(value.get(..LONGEST).unwrap_or(value));
+    // The parser ends at a line end.
+    let date = mail_parser::DateTime::parse_rfc822(&format!("{}\n", text.trim()))?;
+    let is_day = (1..=12).contains(&date.month) && (1..=31).contains(&date.day) && (1900..=9999).contains(&date.year);
+    if !is_day {
+        return None;
+    }
+    // An impossible time of day reads as 00:00:00 (RFC 5256 §2.2); a leap second is none.
+    let is_time = date.hour <= 23 && date.minute <= 59 && date.second <= 60;
+    let date = if is_time { date } else { mail_parser::DateTime { hour: 0, minute: 0, second: 0, ..date } };
+    let minutes = i16::from(date.tz_hour) * 60 + i16::from(date.tz_minute);
+    let offset_minutes = if minutes > 5999 {
+        0
+    } else if date.tz_before_gmt {
+        -minutes
+    } else {
+        minutes
+    };
+    Some(InternalDate { unix_seconds: date.to_timestamp_local() - i64::from(offset_minutes) * 60, offset_minutes })
+}
+
+/// The message ids in a field's value, without angle brackets, blanks and needless quotes (RFC 5256 §3: `"a"@b` is `a@b`).
+pub fn message_ids(value: &[u8]) -> impl Iterator<Item = String> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        loop {
+            let start = memchr::memchr(b'<', rest)?;
+            rest = rest.get(start + 1..)?;
+            if let Some(id) = message_id(&mut rest) {
+                return Some(id);
+            }
+        }
+    })
+}
+
+/// One message id, its `<` taken; `None` where there is none, as at a second `<`, which is left.
+fn message_id(rest: &mut &[u8]) -> Option<String> {
+    let mut id = Vec::new();
+    let mut bytes = rest.iter().enumerate();
+    let mut in_quotes = false;
+    while let Some((place, byte)) = bytes.next() {
+        match byte {
+            b'"' => in_quotes = !in_quotes,
+            b'\\' if in_quotes => id.extend(bytes.next().map(|(_, escaped)| *escaped)),
+            b'<' if !in_quotes => {
+                *rest = rest.get(place..)?;
+                return None;
+            }
+            b'>' if !in_quotes => {
+                *rest = rest.get(place + 1..)?;
+                let is_id = !id.is_empty() && id.len() <= LONGEST_ID;
+                return is_id.then(|| String::from_utf8_lossy(&id).into_owned());
+            }
+            b' ' | b'\t' | b'\r' | b'\n' => {}
+            byte => id.push(*byte),
+        }
+    }
+    *rest = &[];
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(value: &str) -> Vec<String> {
+        message_ids(value.as_bytes()).collect()
+    }
+
+    #[test]
+    fn ids_are_normalised() {
+        // The example of RFC 5256 §3.
+        assert_eq!(ids("<\"01KF8JCEOCBS0045PS\"@xxx.yyy.com>"), ids("<01KF8JCEOCBS0045PS@xxx.yyy.com>"));
+        assert_eq!(ids("<a@b> <c@\r\n d>(x)<e>"), ["a@b", "c@d", "e"]);
+        assert_eq!(ids("your mail of <a <b@c> <> d"), ["b@c"]);
+        assert_eq!(ids("<a@b"), Vec::<String>::new());
+        assert_eq!(ids(&"<".repeat(100_000)).len(), 0);
+        assert_eq!(ids(&"<\"".repeat(100_000)).len(), 0);
+    }
+
+    #[test]
+    fn dates() {
+        let seconds = |text: &str| sent_date(text.as_bytes()).map(|date| (date.unix_seconds, date.offset_minutes));
+        assert_eq!(seconds("Wed, 17 Jul 1996 02:23:25 -0700 (PDT)"), Some((837_595_405, -420)));
+        assert_eq!(seconds("1 Jan 1970 01:00 +0100"), Some((0, 60)));
+        assert_eq!(seconds("no date"), None);
+        assert_eq!(seconds(""), None);
+        assert_eq!(seconds("Thu, 32 Jan 1970 00:00:00 +0000"), None);
+    }
+
+    #[test]
+    fn digests() {
+        let header = b"From: \"A\" <Ann@x>\r\nTo: g: b@y;\r\nSubject: Re: [l] =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\
+            Message-ID: <\"m\"@x>\r\nReferences: <1@x>\r\n <2@x>\r\nIn-Reply-To: <3@x>\r\n\r\n";
+        let digest = crate::mime::summarise(header).digest;
+        assert_eq!((digest.from.as_str(), digest.to.as_str(), digest.cc.as_str()), ("ann", "g", ""));
+        assert_eq!((digest.base_subject.as_str(), digest.is_reply), ("grüsse", true));
+        assert_eq!(digest.message_id.as_deref(), Some("m@x"));
+        assert_eq!(digest.references, ["1@x", "2@x"]);
+        let digest = crate::mime::summarise(b"In-Reply-To: text <3@x> <4@x>\r\n\r\n").digest;
+        assert_eq!(digest.references, ["3@x"]);
+    }
+}
