@@ -406,10 +406,5 @@ pub(crate) const fn status_item_name(item: StatusItem) -> &'static str {
 }
 
 fn mailbox(out: &mut Vec<u8>, name: &MailboxName, format: NameFormat) {
-    astring(out, wire_name(name, format).as_bytes(), format.utf8);
-}
-
-// Until MailboxName::to_wire lands.
-fn wire_name(name: &MailboxName, format: NameFormat) -> String {
-    name.segments().join(&format.separator.to_string())
+    astring(out, name.to_wire(format).as_bytes(), format.utf8);
 }

@@ -1,11 +1,12 @@
 //! FETCH (RFC 9051 §7.5.2, RFC 3516 §4.2), whole or piece by piece.
 
+use std::io::Write;
+
 use bytes::Bytes;
 
 use super::string::{astring, binary_literal, literal, literal_head, number, separated};
 use super::structure::{body_structure, envelope};
 use crate::command::{Section, SectionText};
-use crate::date::InternalDate;
 use crate::flag::{FlagSet, SystemFlag};
 use crate::mailbox_name::NameFormat;
 use crate::number::SeqNum;
@@ -37,8 +38,8 @@ impl FetchLine {
             }
             FetchData::Flags { flags, recent } => write_flags(out, flags, *recent),
             FetchData::InternalDate(date) => {
-                out.extend_from_slice(b"INTERNALDATE ");
-                internal_date(out, date);
+                // Writing to a vector does not fail.
+                let _ = write!(out, "INTERNALDATE \"{date}\"");
             }
             FetchData::Rfc822Size(size) => {
                 out.extend_from_slice(b"RFC822.SIZE ");
@@ -191,16 +192,4 @@ fn data_or_nil(out: &mut Vec<u8>, data: Option<&Bytes>, write: fn(&mut Vec<u8>, 
         Some(data) => write(out, data),
         None => out.extend_from_slice(b"NIL"),
     }
-}
-
-// Until InternalDate has its own.
-fn internal_date(out: &mut Vec<u8>, date: &InternalDate) {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let local = mail_parser::DateTime::from_timestamp(date.unix_seconds.saturating_add(i64::from(date.offset_minutes) * 60));
-    let month = MONTHS.get(usize::from(local.month).saturating_sub(1)).unwrap_or(&"Jan");
-    let (sign, minutes) = (if date.offset_minutes < 0 { '-' } else { '+' }, date.offset_minutes.unsigned_abs());
-    let (day, year, hour, minute, second) = (local.day, local.year, local.hour, local.minute, local.second);
-    let text =
-        format!("\"{day:>2}-{month}-{year:04} {hour:02}:{minute:02}:{second:02} {sign}{:02}{:02}\"", minutes / 60, minutes % 60);
-    out.extend_from_slice(text.as_bytes());
 }
