@@ -4,6 +4,8 @@ pub mod account;
 pub mod clock;
 pub mod doorbell;
 pub mod fault;
+#[cfg(test)]
+mod given;
 pub mod id;
 pub mod journal;
 pub mod limits;
@@ -11,6 +13,7 @@ pub mod mailbox;
 pub mod placement;
 mod recent;
 pub mod refusal;
+mod seal;
 pub mod session;
 #[cfg(test)]
 pub(crate) mod testing;

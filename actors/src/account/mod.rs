@@ -4,5 +4,6 @@ pub mod decide;
 pub mod event;
 pub mod list;
 pub mod requests;
+pub mod snapshot;
 mod sorted;
 pub mod state;

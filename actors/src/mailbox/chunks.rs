@@ -362,9 +362,9 @@ impl<'a> Iterator for Iter<'a> {
                 return Some(message);
             }
             self.offset = 0;
-            match self.chunks.next() {
-                Some(chunk) => self.chunk = Some(&chunk.node),
-                None => self.chunks = self.groups.next()?.node.children.iter(),
+            self.chunk = self.chunks.next().map(|chunk| chunk.node.as_ref());
+            if self.chunk.is_none() {
+                self.chunks = self.groups.next()?.node.children.iter();
             }
         }
     }
@@ -402,3 +402,6 @@ impl Runs {
         self.set
     }
 }
+
+#[cfg(test)]
+mod tests;

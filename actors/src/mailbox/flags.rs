@@ -65,6 +65,11 @@ impl Keywords {
     /// As many as there are bits.
     pub(super) const MAX: usize = u64::BITS as usize;
 
+    /// The keywords in their order; `None` if there are too many.
+    pub(super) fn from_list(keywords: Vec<Keyword>) -> Option<Self> {
+        (keywords.len() <= Self::MAX).then(|| Self(Arc::new(keywords)))
+    }
+
     pub(super) fn as_slice(&self) -> &[Keyword] {
         &self.0
     }

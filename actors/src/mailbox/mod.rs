@@ -7,4 +7,5 @@ pub mod details;
 pub mod event;
 mod flags;
 pub mod requests;
+pub mod snapshot;
 pub mod state;
