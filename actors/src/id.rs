@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use carillon_storage::LogId;
 use serde::{Deserialize, Serialize};
 
 macro_rules! stable_id {
@@ -32,6 +33,29 @@ stable_id!(
     /// A session: an IMAP or LMTP connection, or one run of an import. Unique over all runs of the server, ascending.
     SessionId
 );
+
+/// The server's own log: sessions.
+pub const SERVER_LOG: LogId = LogId { kind: LOG_KIND_SERVER, id: 0 };
+/// The kind of the server's log.
+pub const LOG_KIND_SERVER: u8 = 0;
+/// The kind of accounts' logs.
+pub const LOG_KIND_ACCOUNT: u8 = 1;
+/// The kind of mailboxes' logs.
+pub const LOG_KIND_MAILBOX: u8 = 2;
+
+impl AccountId {
+    /// Its log.
+    pub const fn log(self) -> LogId {
+        LogId { kind: LOG_KIND_ACCOUNT, id: self.0 }
+    }
+}
+
+impl MailboxId {
+    /// Its log.
+    pub const fn log(self) -> LogId {
+        LogId { kind: LOG_KIND_MAILBOX, id: self.0 }
+    }
+}
 
 /// The generator of ids. Clones share it.
 #[derive(Clone, Debug)]

@@ -3,6 +3,9 @@
 use carillon_protocol::command::SpecialUse;
 use carillon_protocol::mailbox_name::MailboxName;
 use carillon_protocol::number::{Uid, UidValidity};
+use carillon_storage::Position;
+
+use crate::mailbox::state::Counts;
 
 /// What a reader gets: names, subscriptions and recent changes, immutable, cheap to clone.
 pub type Snapshot = super::state::State;
@@ -39,4 +42,19 @@ pub struct Transferred {
     pub uid_validity: UidValidity,
     /// The UIDs in the source and in the target, pairwise, ascending. Messages that were gone are not there.
     pub moved: Vec<(Uid, Uid)>,
+}
+
+/// What STATUS tells of a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// How many messages of which kind.
+    pub counts: Counts,
+    /// Messages that no session has claimed as recent.
+    pub recent: u64,
+    /// UIDNEXT.
+    pub uid_next: Uid,
+    /// UIDVALIDITY.
+    pub uid_validity: UidValidity,
+    /// HIGHESTMODSEQ.
+    pub position: Position,
 }

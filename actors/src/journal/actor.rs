@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use carillon_storage::codec::CodecError;
 use carillon_storage::{
     AppendError, Author, Body, BodySource, Commit, CommitList, Committed, Journal, LogId, Position, ReadError, Record,
 };
@@ -334,4 +335,10 @@ pub fn for_each_record(
             return Ok(());
         }
     }
+}
+
+/// A record whose payload cannot be read.
+pub(crate) fn damaged(record: &Record, error: &CodecError) -> ReadError {
+    let LogId { kind, id } = record.log;
+    ReadError::Damaged(format!("log {kind}/{id:016x}, position {}: {error}", record.position))
 }

@@ -1,13 +1,19 @@
 //! What a mailbox can be asked: the whole protocol between it and the rest. Handles in `actor.rs` send these.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use carillon_protocol::flag::{FlagChange, FlagSet};
 use carillon_protocol::number::{Uid, UidValidity};
 use carillon_protocol::set::UidSet;
-use carillon_storage::{Body, Position};
+use carillon_storage::{Author, Body, Position};
+use tokio::sync::oneshot;
 
-use super::event::{Details, Origin};
+use super::decide::MovingMessage;
+use super::event::{Details, MailboxEvent, Origin};
+use super::hold::Hold;
+use crate::doorbell::Doorbell;
+use crate::id::MailboxId;
 
 /// What a reader gets: the state as a whole, immutable, cheap to clone.
 pub type Snapshot = super::state::State;
@@ -84,3 +90,78 @@ pub struct Changed {
     /// The UIDs that were changed or expunged; of MoveWithin the old ones.
     pub affected: UidSet,
 }
+
+/// Subscribing and the first look: one request.
+#[derive(Debug)]
+pub struct Subscribe {
+    /// Rings at each change.
+    pub bell: Doorbell,
+    /// Whether this look is a claim too.
+    pub claim: Claim,
+}
+
+/// A subscriber's look; re-arms its bell.
+#[derive(Debug)]
+pub struct LookAgain {
+    /// Who.
+    pub subscriber: SubscriberId,
+    /// Whether this look is a claim too.
+    pub claim: Claim,
+}
+
+/// A look without a subscription.
+#[derive(Debug)]
+pub struct Peek;
+
+/// The end of a subscription.
+#[derive(Debug)]
+pub struct Unsubscribe(pub SubscriberId);
+
+/// A change, and who asks for it.
+#[derive(Debug)]
+pub struct Submit {
+    /// Who.
+    pub author: Author,
+    /// What.
+    pub change: Change,
+}
+
+/// What the account asks a mailbox to prepare, before it commits for several logs at once.
+#[derive(Debug)]
+pub enum Prepare {
+    /// MOVE out of this mailbox, of these messages; RENAME INBOX: of all.
+    Expunge(Option<UidSet>),
+    /// MOVE into this mailbox.
+    Append {
+        /// From there.
+        source: MailboxId,
+        /// These, ascending.
+        messages: Vec<MovingMessage>,
+    },
+    /// DELETE.
+    End,
+}
+
+/// What a mailbox prepared. Until the hold is released it serves looks and lets requests wait.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The mailbox's word that nothing changes meanwhile.
+    pub hold: Hold,
+    /// The mailbox's UIDVALIDITY.
+    pub uid_validity: UidValidity,
+    /// Of `Expunge`: the messages that are there, ascending.
+    pub messages: Vec<MovingMessage>,
+    /// Of `Append` and `End`: the events to commit.
+    pub events: Vec<MailboxEvent>,
+    /// Of `Append`: the UIDs here, pairwise with the request's messages.
+    pub appended: Vec<Uid>,
+}
+
+/// Passivation: granted where nobody is subscribed, nothing waits or is under way, and nobody asked for anything for that long. The mailbox then answers `Gone` to
+/// everything, and ends with its last address. The answer is its last look.
+#[derive(Debug)]
+pub struct Retire(pub Duration);
+
+/// By the directory, after the account's death: the actor ends now. Something that was appended may still become durable.
+#[derive(Debug)]
+pub struct End(pub oneshot::Sender<()>);

@@ -155,6 +155,8 @@ pub struct Summary {
     pub uid_validity: UidValidity,
     /// The first UID that no session has claimed as recent; still good when the rest is old.
     pub recent_from: Uid,
+    /// How many messages no session has claimed as recent.
+    pub recent: u64,
 }
 
 impl Summary {
@@ -167,6 +169,7 @@ impl Summary {
             uid_next: state.uid_next(),
             uid_validity: state.uid_validity(),
             recent_from,
+            recent: state.recent(recent_from),
         }
     }
 

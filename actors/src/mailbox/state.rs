@@ -197,6 +197,12 @@ impl State {
         self.messages.counts()
     }
 
+    /// How many messages have `recent_from` or a greater UID. O(log n).
+    pub fn recent(&self, recent_from: Uid) -> u64 {
+        let first = self.messages.index_of(recent_from).unwrap_or_else(|place| place);
+        self.messages.len().saturating_sub(first) as u64
+    }
+
     /// The place of the first message without \Seen, counted from 0.
     pub fn first_unseen(&self) -> Option<usize> {
         self.messages.first_unseen()
