@@ -1,18 +1,42 @@
 //! The journal: order, atomicity and durability of bytes. It knows no mail, no actor and no protocol, and depends on no other crate of carillon.
 
+mod append;
+mod apply;
+mod body;
+mod checkpoint;
 pub mod codec;
 #[cfg(test)]
 mod contract;
 pub mod error;
+pub mod fault;
+mod files;
+mod format;
+mod heal;
+mod home;
 pub mod journal;
+mod large;
 pub mod memory;
+pub mod options;
 mod order;
+mod places;
 pub mod record;
+mod recovery;
+mod scan;
+mod segment;
+mod sled;
+mod snapshot;
 mod spool;
+pub mod store;
+mod stream;
+mod survey;
+#[cfg(test)]
+mod tests;
 
 pub use error::{AppendError, OpenError, ReadError};
 pub use journal::{CommitList, Journal};
 pub use memory::MemoryJournal;
+pub use options::{OpenReport, StoreOptions};
 pub use record::{
     Author, Body, BodyHash, BodySource, Chain, Commit, CommitNumber, Committed, Head, LogId, Position, Record, RecordDraft,
 };
+pub use store::Store;

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A directory of spool files.
@@ -20,6 +20,15 @@ impl Spool {
         let directory = std::env::temp_dir().join(format!("carillon-{:016x}", rand::random::<u64>()));
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
         Ok(Self { directory, next: AtomicU64::new(1), is_temporary: true })
+    }
+
+    /// `directory`, emptied of what an earlier run left.
+    pub(crate) fn at(directory: &Path) -> io::Result<Self> {
+        match fs::remove_dir_all(directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::DirBuilder::new().mode(0o700).create(directory)?,
+        }
+        Ok(Self { directory: directory.to_path_buf(), next: AtomicU64::new(1), is_temporary: false })
     }
 
     /// A new, empty file.

@@ -1,0 +1,139 @@
+//! Carries groups of the message log over to sled, checking that each record stands on its predecessor.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::body::BodyHead;
+use crate::format::{BodyPlace, EntryKind, GROUP_LENGTH, GroupHeader, Identity, decode_places, entries};
+use crate::record::{BodyHash, CommitNumber, Head, LogId, Position, Record};
+use crate::sled::{Change, LogError, SledLog, broken};
+use crate::stream::Group;
+
+/// How many bytes of groups go to sled in one batch.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// A group's entries, decoded.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    /// Records with the bytes that they were decoded from.
+    pub(crate) records: Vec<(Record, Vec<u8>)>,
+    pub(crate) places: Vec<(BodyHash, BodyPlace)>,
+    /// What the footer says, where the group is one.
+    pub(crate) index: Vec<(BodyHash, BodyPlace)>,
+}
+
+/// Decodes a group whose checksum was right.
+pub(crate) fn contents(segment: u64, offset: u64, payload: &[u8], identity: &Identity) -> Result<Contents, String> {
+    let mut contents = Contents::default();
+    for entry in entries(payload) {
+        let entry = entry?;
+        match entry.kind {
+            EntryKind::Record => {
+                let record = crate::codec::decode(entry.content).map_err(|error| error.to_string())?;
+                contents.records.push((record, entry.content.to_vec()));
+            }
+            EntryKind::Body => {
+                let stored = entry.content.len() as u64;
+                let head = BodyHead::decode(entry.content, stored, identity).ok_or("a body's head is none")?;
+                let offset = offset + (GROUP_LENGTH + entry.offset) as u64;
+                contents.places.push((head.hash, BodyPlace { segment, offset, stored, length: head.length }));
+            }
+            EntryKind::Large => contents.places.extend(decode_places(entry.content)),
+            EntryKind::Index => contents.index = decode_places(entry.content),
+            EntryKind::Lost => {}
+        }
+    }
+    Ok(contents)
+}
+
+/// Puts groups into sled.
+pub(crate) struct Applier<'a> {
+    log: &'a SledLog,
+    identity: &'a Identity,
+    /// Commits before it are in sled already.
+    from: CommitNumber,
+    heads: HashMap<LogId, Head>,
+    touched: HashMap<LogId, Head>,
+    change: Change,
+    weight: usize,
+    newest: CommitNumber,
+    /// How many commits were applied.
+    pub(crate) commits: u64,
+}
+
+impl<'a> Applier<'a> {
+    pub(crate) fn new(log: &'a SledLog, identity: &'a Identity, from: CommitNumber) -> Self {
+        let (heads, touched, change) = (HashMap::new(), HashMap::new(), Change::default());
+        Self { log, identity, from, heads, touched, change, weight: 0, newest: 0, commits: 0 }
+    }
+
+    /// Adds a group whose checksum was right.
+    pub(crate) fn group(&mut self, segment: u64, offset: u64, header: &GroupHeader, payload: &[u8]) -> Result<(), LogError> {
+        let contents = contents(segment, offset, payload, self.identity).map_err(LogError::Broken)?;
+        self.contents(header.first..header.next(), &contents)?;
+        self.weight += payload.len() + GROUP_LENGTH;
+        if self.weight >= BATCH_BYTES { self.finish() } else { Ok(()) }
+    }
+
+    fn contents(&mut self, range: std::ops::Range<CommitNumber>, contents: &Contents) -> Result<(), LogError> {
+        for (hash, place) in &contents.places {
+            self.change.place(*hash, place);
+        }
+        let mut commits: BTreeMap<CommitNumber, Vec<(LogId, Position)>> = BTreeMap::new();
+        for commit in range.start.max(self.from)..range.end {
+            commits.insert(commit, Vec::new());
+        }
+        for (record, encoded) in &contents.records {
+            if record.commit < self.from {
+                continue;
+            }
+            self.record(record, encoded)?;
+            commits.entry(record.commit).or_default().push((record.log, record.position));
+        }
+        for (commit, places) in commits {
+            self.change.commit(commit, &places);
+            self.newest = self.newest.max(commit);
+            self.commits += 1;
+        }
+        Ok(())
+    }
+
+    /// Adds a group that was just written and gives it to sled.
+    pub(crate) fn written(&mut self, group: &Group, places: &[(BodyHash, BodyPlace)]) -> Result<(), LogError> {
+        let mut sealed = contents(0, 0, group.payload(), self.identity).map_err(LogError::Broken)?;
+        sealed.places = places.to_vec();
+        self.contents(group.first..group.next(), &sealed)?;
+        self.finish()
+    }
+
+    fn record(&mut self, record: &Record, encoded: &[u8]) -> Result<(), LogError> {
+        let before = record.position.saturating_sub(1);
+        let known = match self.heads.get(&record.log) {
+            Some(head) if head.position == before => Some(head.chain),
+            Some(_) => None,
+            None => self.log.chain(record.log, before)?,
+        };
+        if known.map(|chain| record.chain_after(chain)) != Some(record.chain) {
+            return broken(format!(
+                "record {} of log {}/{:016x} (commit {}) does not stand on its predecessor",
+                record.position, record.log.kind, record.log.id, record.commit
+            ));
+        }
+        let head = Head { position: record.position, chain: record.chain };
+        self.heads.insert(record.log, head);
+        self.touched.insert(record.log, head);
+        self.change.record(record, encoded);
+        Ok(())
+    }
+
+    /// Gives what was added to sled.
+    pub(crate) fn finish(&mut self) -> Result<(), LogError> {
+        for (log, head) in self.touched.drain() {
+            self.change.head(log, head);
+        }
+        if self.newest > 0 {
+            self.change.newest(self.newest);
+        }
+        self.weight = 0;
+        self.log.apply(std::mem::take(&mut self.change))
+    }
+}

@@ -1,0 +1,218 @@
+//! The data directory: whose it is, and that only one process uses it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::OpenError;
+use crate::files::Files;
+use crate::format::{FORMAT, HEADER_LENGTH, HeaderError, Identity, SegmentHeader, Taker};
+use crate::segment;
+
+const METADATA: &str = "carillon.store";
+const MAGIC: &[u8; 8] = b"CARILSTO";
+const METADATA_LENGTH: usize = 96;
+/// What else of carillon may stand in a data directory before the store does; names that begin so.
+const COMPANIONS: [&str; 7] = ["lock", "users", "tls", "admin", "carillon", "lost+found", "spool"];
+
+/// A data directory under this process's lock.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) directory: PathBuf,
+    pub(crate) identity: Identity,
+    /// Whether the store was made just now.
+    pub(crate) is_new: bool,
+    /// Whether the metadata had to be made again from the segments.
+    pub(crate) is_healed: bool,
+    _lock: File,
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> OpenError {
+    OpenError::Failed(format!("{what} {}: {error}", path.display()))
+}
+
+fn make_directory(path: &Path) -> Result<(), OpenError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| failed("cannot make", path, &error))
+}
+
+impl Home {
+    pub(crate) fn open(directory: &Path, files: &Files) -> Result<Self, OpenError> {
+        make_directory(directory)?;
+        // Asked before the lock file is made: nothing is written into somebody else's directory.
+        refuse_foreign(directory)?;
+        let lock = lock(directory)?;
+        for name in ["segments", "bodies", "damaged"] {
+            make_directory(&directory.join(name))?;
+        }
+        let (identity, is_new, is_healed) = match read_metadata(directory)? {
+            Some(identity) => (identity, false, false),
+            None => match identity_of_segments(directory)? {
+                Some(identity) => (identity, false, true),
+                None => (Identity { store: rand::random(), salt: rand::random() }, true, false),
+            },
+        };
+        if is_new || is_healed {
+            files
+                .replace(directory, METADATA, &metadata(&identity))
+                .map_err(|error| failed("cannot write the store's metadata in", directory, &error))?;
+        }
+        Ok(Self { directory: directory.to_path_buf(), identity, is_new, is_healed, _lock: lock })
+    }
+}
+
+fn refuse_foreign(directory: &Path) -> Result<(), OpenError> {
+    let entries = fs::read_dir(directory).map_err(|error| failed("cannot read", directory, &error))?;
+    let mut foreign = None;
+    for entry in entries {
+        let name = entry.map_err(|error| failed("cannot read", directory, &error))?.file_name();
+        let name = name.to_string_lossy().into_owned();
+        if name == METADATA || name == "segments" {
+            return Ok(());
+        }
+        if !COMPANIONS.iter().any(|companion| name.starts_with(companion)) && !["bodies", "damaged"].contains(&name.as_str()) {
+            foreign = Some(name);
+        }
+    }
+    let Some(name) = foreign else { return Ok(()) };
+    let text =
+        format!("{} is no carillon data directory: it holds {name:?}; name an empty directory or a new one", directory.display());
+    Err(OpenError::Foreign(text))
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| failed("cannot open", &path, &error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = (&mut file).take(32).read_to_string(&mut holder);
+            let text = format!("{} is in use by another carillon (process {})", directory.display(), holder.trim());
+            return Err(OpenError::Locked(text));
+        }
+        Err(TryLockError::Error(error)) => return Err(failed("cannot lock", &path, &error)),
+    }
+    // Only for the message above: a disk that is full must not keep the store from opening.
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
+}
+
+fn metadata(identity: &Identity) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(METADATA_LENGTH);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    bytes.extend_from_slice(&0_u32.to_le_bytes());
+    bytes.extend_from_slice(&identity.store);
+    bytes.extend_from_slice(&identity.salt);
+    let checksum = identity.hasher(b"metadata").update(&bytes).finalize();
+    bytes.extend_from_slice(checksum.as_bytes());
+    bytes
+}
+
+/// Nothing where there is no metadata or what is there is damaged.
+fn read_metadata(directory: &Path) -> Result<Option<Identity>, OpenError> {
+    let path = directory.join(METADATA);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("cannot read", &path, &error)),
+    };
+    Ok(parse_metadata(&bytes).transpose().map_err(newer)?.filter(|_| bytes.len() == METADATA_LENGTH))
+}
+
+fn newer(format: u32) -> OpenError {
+    OpenError::Newer(format!("the store has format {format}; this version of carillon knows formats up to {FORMAT}"))
+}
+
+fn parse_metadata(bytes: &[u8]) -> Option<Result<Identity, u32>> {
+    let mut taker = Taker(bytes);
+    let magic: [u8; 8] = taker.array()?;
+    let (format, _zero) = (taker.u32()?, taker.u32()?);
+    let identity = Identity { store: taker.array()?, salt: taker.array()? };
+    let checksum: [u8; 32] = taker.array()?;
+    let is_right =
+        &magic == MAGIC && identity.hasher(b"metadata").update(bytes.get(..METADATA_LENGTH - 32)?).finalize() == checksum;
+    is_right.then_some(if format == FORMAT { Ok(identity) } else { Err(format) })
+}
+
+/// The identity that the segments agree on; nothing where there are none.
+fn identity_of_segments(directory: &Path) -> Result<Option<Identity>, OpenError> {
+    let listed = segment::list(&directory.join("segments")).map_err(|error| failed("cannot read", directory, &error))?;
+    let mut identity = None;
+    for file in &listed {
+        let header = File::open(&file.path).and_then(|opened| crate::files::read_up_to(&opened, 0, HEADER_LENGTH as usize));
+        match SegmentHeader::decode(&header.map_err(|error| failed("cannot read", &file.path, &error))?) {
+            Ok((_, found)) if identity.is_some_and(|known| known != found) => {
+                return Err(OpenError::Foreign(format!("{} holds segments of two stores", directory.display())));
+            }
+            Ok((_, found)) => identity = Some(found),
+            Err(HeaderError::Newer(format)) => return Err(newer(format)),
+            Err(HeaderError::Damaged) => {}
+        }
+    }
+    if identity.is_none() && !listed.is_empty() {
+        let text =
+            format!("{} holds segments, but neither its metadata nor any segment says whose they are", directory.display());
+        return Err(OpenError::Damaged(text));
+    }
+    Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(directory: &Path) -> Result<Home, OpenError> {
+        Home::open(directory, &Files::default())
+    }
+
+    #[test]
+    fn an_empty_directory_becomes_a_store_and_stays_that_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = open(directory.path()).unwrap();
+        let identity = first.identity;
+        assert!(first.is_new);
+        let text = open(directory.path()).unwrap_err();
+        assert!(matches!(&text, OpenError::Locked(text) if text.contains(&std::process::id().to_string())), "{text}");
+        drop(first);
+        let second = open(directory.path()).unwrap();
+        assert_eq!((second.identity, second.is_new), (identity, false));
+    }
+
+    #[test]
+    fn a_foreign_directory_is_refused_and_untouched() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("thesis.txt"), "mine").unwrap();
+        assert!(matches!(open(directory.path()), Err(OpenError::Foreign(text)) if text.contains("thesis.txt")));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_the_server_itself_puts_there_is_not_foreign() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("users"), "").unwrap();
+        fs::create_dir(directory.path().join("tls")).unwrap();
+        assert!(open(directory.path()).is_ok());
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let identity = open(directory.path()).unwrap().identity;
+        let mut bytes = metadata(&identity);
+        bytes.truncate(METADATA_LENGTH - 32);
+        bytes[8] = 2;
+        let checksum = identity.hasher(b"metadata").update(&bytes).finalize();
+        bytes.extend_from_slice(checksum.as_bytes());
+        fs::write(directory.path().join(METADATA), bytes).unwrap();
+        assert!(matches!(open(directory.path()), Err(OpenError::Newer(_))));
+    }
+}
