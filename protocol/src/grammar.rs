@@ -204,6 +204,12 @@ pub fn peek(text: &[u8]) -> (Option<Tag>, Option<&'static str>) {
     (Some(tag), verb(rest).ok().map(|(_, verb)| verb))
 }
 
+/// What stands behind tag and name of this one command.
+pub(crate) fn behind_verb<'a>(text: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
+    let (rest, _) = primitive::tag(text).ok()?;
+    verb(rest).ok().filter(|(_, found)| *found == wanted).map(|(rest, _)| rest)
+}
+
 fn fail_of(error: &nom::Err<Fail>) -> Fail {
     match error {
         nom::Err::Error(fail) | nom::Err::Failure(fail) => *fail,

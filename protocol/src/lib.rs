@@ -6,6 +6,7 @@ pub mod date;
 pub mod encode;
 pub mod extension;
 pub mod flag;
+pub mod frame;
 pub mod grammar;
 pub mod mailbox_name;
 pub mod mime;
