@@ -82,7 +82,7 @@ impl Server {
         for (flag, address) in ["--imap", "--imaps", "--lmtp"].into_iter().zip(&free) {
             arguments.extend([flag.to_owned(), address.to_string()]);
         }
-        arguments.extend(settings.iter().cloned().map(|setting| format!("setting:{setting}")));
+        arguments.extend(settings.iter().map(|setting| format!("setting:{setting}")));
         let target =
             Target { imap: free[0], imaps: Some(free[1]), lmtp: Some(free[2]), user: None, password: PASSWORD.to_owned() };
         let child = start_on_disk(&arguments, &directory)?;

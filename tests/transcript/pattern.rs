@@ -21,6 +21,9 @@ impl Pattern {
 
     /// Whether the response fits; binds variables where it does.
     pub fn matches(&self, response: &[u8], variables: &mut Variables) -> bool {
+        if matches!(self.tokens.as_slice(), [Token::Atom(star), rest] if star == b"*" && is_rest(rest)) {
+            return response.starts_with(b"* ");
+        }
         let Ok(got) = tokens(response) else { return false };
         let mut bound = variables.clone();
         let fits = match_response(&self.tokens, &got, &mut bound);
@@ -54,7 +57,10 @@ fn match_response(pattern: &[Token], got: &[Token], bound: &mut Variables) -> bo
         return match_status(pattern, got, bound);
     }
     match word(pattern, 1).as_str() {
-        "CAPABILITY" | "ENABLED" | "SEARCH" => head(pattern, got, 2, bound) && match_free(tail(pattern, 2), tail(got, 2), bound),
+        "CAPABILITY" | "ENABLED" => {
+            head(pattern, got, 2, bound) && match_free(&upper(tail(pattern, 2)), &upper(tail(got, 2)), bound)
+        }
+        "SEARCH" => head(pattern, got, 2, bound) && match_free(tail(pattern, 2), tail(got, 2), bound),
         "FLAGS" => head(pattern, got, 2, bound) && match_each(tail(pattern, 2), tail(got, 2), Order::Free, bound),
         "LIST" | "LSUB" => {
             head(pattern, got, 2, bound)
@@ -74,6 +80,11 @@ fn match_response(pattern: &[Token], got: &[Token], bound: &mut Variables) -> bo
 
 fn head(pattern: &[Token], got: &[Token], count: usize, bound: &mut Variables) -> bool {
     pattern.len() >= count && got.len() >= count && match_sequence(&pattern[..count], &got[..count], bound)
+}
+
+/// Capabilities have no case.
+fn upper(tokens: &[Token]) -> Vec<Token> {
+    tokens.iter().map(|token| Token::Atom(token.keyword().into_bytes())).collect()
 }
 
 fn tail(tokens: &[Token], from: usize) -> &[Token] {
@@ -105,7 +116,7 @@ fn match_code(wanted: &[Token], code: &[Token], bound: &mut Variables) -> bool {
         return true;
     }
     match wanted.first().map(Token::keyword).as_deref() {
-        Some("CAPABILITY") => head(wanted, code, 1, bound) && match_free(tail(wanted, 1), tail(code, 1), bound),
+        Some("CAPABILITY") => head(wanted, code, 1, bound) && match_free(&upper(tail(wanted, 1)), &upper(tail(code, 1)), bound),
         Some("PERMANENTFLAGS" | "BADCHARSET") => {
             head(wanted, code, 1, bound) && match_each(tail(wanted, 1), tail(code, 1), Order::Free, bound)
         }
@@ -154,7 +165,7 @@ fn match_free(pattern: &[Token], got: &[Token], bound: &mut Variables) -> bool {
 fn match_pairs(pattern: &[Token], got: &[Token], bound: &mut Variables) -> bool {
     let open = pattern.len() % 2 == 1 && pattern.last().is_some_and(is_rest);
     let pairs = if open { &pattern[..pattern.len() - 1] } else { pattern };
-    if pairs.len() % 2 != 0 || got.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) || !got.len().is_multiple_of(2) {
         return false;
     }
     let wanted: Vec<&[Token]> = pairs.chunks(2).collect();
@@ -319,6 +330,7 @@ mod tests {
     fn codes_are_explicit() {
         assert!(fits("a OK ...", "a OK done"));
         assert!(!fits("a OK ...", "a OK [X] done"));
+        assert!(fits("* ...", "* OK [X] done") && fits("* ...", "* 1 EXISTS") && !fits("* ...", "a OK done"));
         assert!(fits("a OK [...] ...", "a OK [X y] done"));
         assert!(fits("a OK [...] ...", "a OK done"));
         assert!(!fits("a NO [X] ...", "a NO done"));

@@ -182,9 +182,8 @@ impl Stage<'_> {
                 return Err(Failure::At(never.line, format!("must not come: {}", show(&got))));
             }
             match find(&open, &got, &mut variables) {
-                Some(place) => {
-                    open.remove(place);
-                }
+                Some(place) if open[place].kind == Expect::Maybe => {}
+                Some(place) => drop(open.remove(place)),
                 None => {
                     return Err(Failure::At(
                         line,

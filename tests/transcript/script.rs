@@ -97,7 +97,12 @@ impl Script {
             return Ok(());
         }
         if let Some(comment) = line.strip_prefix('#') {
-            return if self.steps.is_empty() { self.read_header(comment.trim()) } else { Ok(()) };
+            let late = ["what:", "rfc:", "server:", "login:", "only:"].iter().any(|key| comment.trim().starts_with(key));
+            return match (self.steps.is_empty(), late) {
+                (true, _) => self.read_header(comment.trim()),
+                (false, true) => Err("a header after the first step".to_owned()),
+                (false, false) => Ok(()),
+            };
         }
         let action = if let Some(direction) = line.strip_prefix("-- ") {
             read_stage(direction, lines)?
