@@ -3,6 +3,7 @@
 pub mod capability;
 pub mod command;
 pub mod date;
+pub mod decode;
 pub mod encode;
 pub mod extension;
 pub mod flag;
