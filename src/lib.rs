@@ -4,6 +4,7 @@ pub mod calendar;
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod lmtp;
 pub mod terminal;
 pub mod tls;
 pub mod trace;
