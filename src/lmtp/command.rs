@@ -201,11 +201,9 @@ fn address(path: &str) -> Option<Address> {
             None => (path.to_owned(), None),
         },
     };
-    let is_bare = !path.starts_with('"');
-    let is_local_sound = !local.is_empty()
-        && local.len() <= MAX_PART_BYTES
-        && !local.contains(char::is_control)
-        && !(is_bare && local.contains([' ', '"', '\\', '<', '>', '@', ',', ';', '(', ')']));
+    let is_special = |character: char| !path.starts_with('"') && " \"\\<>@,;()".contains(character);
+    let is_local_sound = (1..=MAX_PART_BYTES).contains(&local.len())
+        && !local.contains(|character| char::is_control(character) || is_special(character));
     let is_domain_sound = domain.is_none_or(|domain| {
         let is_allowed = |character: char| character.is_alphanumeric() || ".-_[]:".contains(character);
         !domain.is_empty() && domain.len() <= MAX_PART_BYTES && domain.chars().all(is_allowed)
