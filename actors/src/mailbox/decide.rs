@@ -198,3 +198,6 @@ fn move_within(state: &State, uids: &UidSet, context: &Context<'_>) -> Result<De
     }
     Ok(decision)
 }
+
+#[cfg(test)]
+mod tests;
