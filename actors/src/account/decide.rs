@@ -224,3 +224,6 @@ fn subscribe(state: &State, name: &MailboxName, context: &Context<'_>) -> Result
     }
     Ok(vec![AccountEvent::Subscribed(name.clone())])
 }
+
+#[cfg(test)]
+mod tests;

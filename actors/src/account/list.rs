@@ -91,3 +91,6 @@ fn subscribed(state: &State, matcher: &Pattern, with_superiors: bool) -> BTreeMa
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,13 +5,13 @@ mod chunk;
 mod chunks;
 pub mod decide;
 pub mod details;
+pub(crate) mod draft;
 pub mod event;
 mod flags;
+#[cfg(test)]
 mod history;
 pub mod hold;
 pub mod load;
 pub mod requests;
 pub mod snapshot;
 pub mod state;
-pub(crate) mod draft;
-#[cfg(test)]
