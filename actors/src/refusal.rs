@@ -27,6 +27,8 @@ pub enum Refusal {
     EmptyMessage,
     /// Some of the named messages are gone (RFC 5530 EXPUNGEISSUED).
     ExpungeIssued,
+    /// A part's Content-Transfer-Encoding is unknown, so BINARY cannot give it (RFC 3516 §4.3).
+    UnknownEncoding,
     /// Something is wrong on the server's side.
     Fault(Fault),
 }

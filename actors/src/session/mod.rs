@@ -4,6 +4,8 @@ pub mod admission;
 pub mod auth;
 pub mod changes;
 mod difference;
+pub mod fetch;
+pub mod message;
 pub mod reader;
 mod resolve;
 #[cfg(test)]

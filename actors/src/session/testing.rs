@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use carillon_protocol::date::InternalDate;
 use carillon_protocol::flag::{Flag, FlagChange, FlagSet, Keyword, SystemFlag};
 use carillon_protocol::number::{Uid, UidValidity};
 use carillon_protocol::set::UidSet;
-use carillon_storage::{BodyHash, Position};
+use carillon_storage::{Author, Body, BodyHash, BodySource, Commit, Journal, MemoryJournal, Position};
 
 use super::view::{Mode, View};
 use crate::id::MailboxId;
@@ -36,6 +37,15 @@ pub fn details(body: BodyHash, size: u64, unix_seconds: i64) -> Arc<Details> {
     let internal_date = InternalDate { unix_seconds, offset_minutes: 0 };
     let (email_id, thread_id) = ([0; 16], [0; 16]);
     Arc::new(Details { prefix: None, body, size, internal_date, save_date: 0, email_id, thread_id })
+}
+
+/// The details of a message whose bytes are stored.
+pub fn stored(journal: &MemoryJournal, bytes: &[u8]) -> Arc<Details> {
+    let (hash, length) = (BodyHash::of(bytes), bytes.len() as u64);
+    let body = Body { hash, length, source: BodySource::Memory(Bytes::copy_from_slice(bytes)) };
+    let commit = Commit { at: 0, author: Author::default(), records: Vec::new(), bodies: vec![body] };
+    journal.append(vec![vec![commit]]).remove(0).unwrap();
+    details(hash, length, 0)
 }
 
 /// The mailbox.

@@ -28,7 +28,7 @@ pub enum Mode {
 }
 
 /// A selected mailbox as its client knows it. Requests to the mailbox carry UIDs only; sequence numbers end here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct View {
     mailbox: MailboxId,
     mode: Mode,

@@ -1,0 +1,246 @@
+//! FETCH's data (RFC 9051 §6.4.5, RFC 3516): read and encoded in the pool, batch by batch, so that the session writes in between.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+use carillon_protocol::command::{FetchItem, Partial, Section, SectionText};
+use carillon_protocol::encode::FetchLine;
+use carillon_protocol::mailbox_name::NameFormat;
+use carillon_protocol::mime::{SectionSource, Summary, body_range, cut, decode_part, filter_fields, find, section_source, slice};
+use carillon_protocol::number::Uid;
+use carillon_protocol::response::{FetchData, Rfc822Item};
+use carillon_protocol::set::UidSet;
+
+use super::message::Source;
+use super::reader::{Reader, Seen};
+use crate::mailbox::state::Flags;
+use crate::refusal::Refusal;
+
+/// A message up to this size is read once where several of its sections are asked for.
+const SMALL_BYTES: u64 = 64 << 10;
+/// What one response may hold beyond four times its message, in octets: bounds `(BODY[]<0.9> BODY[]<1.9> ...)`.
+const SPARE_BYTES: u64 = 16 << 20;
+
+/// What a FETCH asks of every message.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// In the order asked, none twice.
+    items: Vec<FetchItem>,
+    reads_often: bool,
+}
+
+/// What one call encoded.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Whole FETCH responses.
+    pub encoded: Vec<u8>,
+    /// Why a message could not be given, the first of them; all others were.
+    pub refusal: Option<Refusal>,
+    /// What is left to do; empty at the end.
+    pub rest: UidSet,
+}
+
+impl Plan {
+    /// For the items of a FETCH command.
+    pub fn new(items: &[FetchItem]) -> Self {
+        let mut plan = Self { items: Vec::with_capacity(items.len()), reads_often: false };
+        items.iter().for_each(|item| plan.add(item));
+        plan.reads_often = plan.items.iter().filter(|item| reads(item)).count() > 1;
+        plan
+    }
+
+    fn add(&mut self, item: &FetchItem) {
+        // Long lists of items are somebody's experiment: their repetitions are not worth a quadratic search.
+        const LOOKED_AT: usize = 64;
+        if !self.items.iter().take(LOOKED_AT).any(|other| other == item) {
+            self.items.push(item.clone());
+        }
+    }
+
+    /// Whether the command sets \Seen: an item that gives the text without PEEK (RFC 9051 §6.4.5).
+    pub fn sets_seen(&self) -> bool {
+        self.items.iter().any(|item| match item {
+            FetchItem::Rfc822 | FetchItem::Rfc822Text => true,
+            FetchItem::Section { peek, .. } | FetchItem::Binary { peek, .. } => !peek,
+            _ => false,
+        })
+    }
+
+    /// The responses hold FLAGS, asked for or not: the command changed them.
+    pub fn tell_flags(&mut self) {
+        self.add(&FetchItem::Flags);
+    }
+}
+
+/// Whether the item needs the message's bytes.
+fn reads(item: &FetchItem) -> bool {
+    matches!(
+        item,
+        FetchItem::Rfc822
+            | FetchItem::Rfc822Header
+            | FetchItem::Rfc822Text
+            | FetchItem::Section { .. }
+            | FetchItem::Binary { .. }
+            | FetchItem::BinarySize { .. }
+    )
+}
+
+/// Encodes the responses for `uids`, ghosts too, up to the first that makes `max_bytes` or more. A message that cannot be given has no response.
+pub fn encode_batch(reader: &Reader, uids: &UidSet, plan: &Plan, source: &Source, format: NameFormat, max_bytes: usize) -> Batch {
+    let mut batch = Batch::default();
+    let mut flags = FlagsDatum { reader, made: None };
+    for seen in reader.messages(uids) {
+        let start = batch.encoded.len();
+        let mut message =
+            Message { seen, plan, source, summary: None, whole: None, octets_left: octets_allowed(seen.details.size) };
+        if let Err(refusal) = message.encode(&mut flags, format, &mut batch.encoded) {
+            tracing::warn!(uid = seen.uid.get(), body = %seen.details.body, ?refusal, "a message cannot be fetched");
+            batch.encoded.truncate(start);
+            batch.refusal.get_or_insert(refusal);
+        }
+        if batch.encoded.len() >= max_bytes {
+            batch.rest = behind(uids, seen.uid);
+            break;
+        }
+    }
+    batch
+}
+
+fn octets_allowed(size: u64) -> u64 {
+    size.saturating_mul(4).saturating_add(SPARE_BYTES)
+}
+
+fn behind(uids: &UidSet, uid: Uid) -> UidSet {
+    uid.next().map(|next| uids.intersection(&UidSet::from_range(next, Uid::MAX))).unwrap_or_default()
+}
+
+/// FLAGS of the message before: neighbours often have the same.
+struct FlagsDatum<'a> {
+    reader: &'a Reader,
+    made: Option<(Flags, bool, FetchData)>,
+}
+
+impl FlagsDatum<'_> {
+    fn of(&mut self, seen: &Seen<'_>) -> &FetchData {
+        let is_same = |made: &(Flags, bool, FetchData)| (made.0, made.1) == (seen.flags, seen.recent);
+        let made = self.made.take().filter(is_same).unwrap_or_else(|| {
+            let flags = self.reader.flag_set(seen.flags);
+            (seen.flags, seen.recent, FetchData::Flags { flags, recent: seen.recent })
+        });
+        &self.made.insert(made).2
+    }
+}
+
+/// One message while its response is made.
+struct Message<'a> {
+    seen: Seen<'a>,
+    plan: &'a Plan,
+    source: &'a Source,
+    summary: Option<Summary>,
+    whole: Option<Bytes>,
+    octets_left: u64,
+}
+
+impl Message<'_> {
+    fn encode(&mut self, flags: &mut FlagsDatum<'_>, format: NameFormat, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let mut line = FetchLine::begin(out, self.seen.seq);
+        for item in &self.plan.items {
+            match item {
+                FetchItem::Flags => line.datum(out, format, flags.of(&self.seen)),
+                item => line.datum(out, format, &self.datum(item)?),
+            }
+        }
+        line.end(out);
+        Ok(())
+    }
+
+    fn datum(&mut self, item: &FetchItem) -> Result<FetchData, Refusal> {
+        let details = self.seen.details;
+        Ok(match item {
+            // FLAGS is written from its own datum.
+            FetchItem::Uid | FetchItem::Flags => FetchData::Uid(self.seen.uid),
+            FetchItem::InternalDate => FetchData::InternalDate(details.internal_date),
+            FetchItem::Rfc822Size => FetchData::Rfc822Size(details.size),
+            FetchItem::Envelope => FetchData::Envelope(Box::new(self.summary()?.envelope.clone())),
+            FetchItem::Body => FetchData::Body(Box::new(self.summary()?.structure.clone())),
+            FetchItem::BodyStructure => FetchData::BodyStructure(Box::new(self.summary()?.structure.clone())),
+            FetchItem::Rfc822 => self.rfc822(Rfc822Item::Message, None)?,
+            FetchItem::Rfc822Header => self.rfc822(Rfc822Item::Header, Some(SectionText::Header))?,
+            FetchItem::Rfc822Text => self.rfc822(Rfc822Item::Text, Some(SectionText::Text))?,
+            FetchItem::Section { section, partial, .. } => {
+                let data = self.section(section, *partial)?;
+                FetchData::Section { section: section.clone(), origin: partial.map(|partial| partial.first), data }
+            }
+            FetchItem::Binary { part, partial, .. } => {
+                let data = self.binary(part)?.map(|data| slice(&data, &cut(0..data.len() as u64, *partial)));
+                FetchData::Binary { part: part.clone(), origin: partial.map(|partial| partial.first), data }
+            }
+            FetchItem::BinarySize { part } => {
+                let size = self.binary(part)?.map_or(0, |data| data.len() as u64);
+                FetchData::BinarySize { part: part.clone(), size }
+            }
+        })
+    }
+
+    fn summary(&mut self) -> Result<&Summary, Refusal> {
+        let summary = match self.summary.take() {
+            Some(summary) => summary,
+            None => self.source.summary(self.seen.details)?,
+        };
+        Ok(self.summary.insert(summary))
+    }
+
+    fn octets(&mut self, range: Range<u64>) -> Result<Bytes, Refusal> {
+        let length = range.end.saturating_sub(range.start);
+        self.octets_left =
+            self.octets_left.checked_sub(length).ok_or(Refusal::Limit("That is too much of one message in one FETCH"))?;
+        let details = self.seen.details;
+        if let Some(whole) = &self.whole {
+            return Ok(slice(whole, &range));
+        }
+        if self.plan.reads_often && details.size <= SMALL_BYTES {
+            let whole = self.whole.insert(self.source.bytes(details)?);
+            return Ok(slice(whole, &range));
+        }
+        Ok(self.source.range(details, range)?)
+    }
+
+    fn rfc822(&mut self, item: Rfc822Item, text: Option<SectionText>) -> Result<FetchData, Refusal> {
+        let data = self.section(&Section { part: Vec::new(), text }, None)?;
+        Ok(FetchData::Rfc822(item, data.unwrap_or_default()))
+    }
+
+    /// `None` where the message has no such part.
+    fn section(&mut self, section: &Section, partial: Option<Partial>) -> Result<Option<Bytes>, Refusal> {
+        if section.part.is_empty() && section.text.is_none() {
+            return self.octets(cut(0..self.seen.details.size, partial)).map(Some);
+        }
+        match section_source(&self.summary()?.structure, section) {
+            None => Ok(None),
+            Some(SectionSource::Octets(range)) => self.octets(cut(range, partial)).map(Some),
+            Some(SectionSource::Fields { header, names, except }) => {
+                let filtered = Bytes::from(filter_fields(&self.octets(header)?, names, except));
+                Ok(Some(slice(&filtered, &cut(0..filtered.len() as u64, partial))))
+            }
+        }
+    }
+
+    /// A part without its transfer encoding; the message itself has none (RFC 3516 §4.2).
+    fn binary(&mut self, numbers: &[u32]) -> Result<Option<Bytes>, Refusal> {
+        if numbers.is_empty() {
+            return self.octets(0..self.seen.details.size).map(Some);
+        }
+        let Some(part) = find(&self.summary()?.structure, numbers) else { return Ok(None) };
+        let (range, encoding) = (body_range(part), part.encoding.clone());
+        let bytes = self.octets(range)?;
+        let decoded = decode_part(&bytes, &encoding).map_err(|_| Refusal::UnknownEncoding)?;
+        Ok(Some(match decoded {
+            Cow::Borrowed(_) => bytes.clone(),
+            Cow::Owned(decoded) => decoded.into(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;
