@@ -2,6 +2,7 @@
 
 pub mod capability;
 pub mod command;
+pub mod command_encode;
 pub mod date;
 pub mod decode;
 pub mod encode;

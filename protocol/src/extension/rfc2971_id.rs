@@ -34,12 +34,13 @@ fn field(input: &[u8]) -> Parsed<'_, (String, Option<String>)> {
     let (value, name) = expected("the name of a field", string).parse(input)?;
     let (value, ()) = sp(value)?;
     let (rest, text) = nstring(value)?;
+    let lossy = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    let (name, text) = (lossy(&name), text.as_deref().map(lossy));
     if name.len() > MAX_FIELD_BYTES {
         return fail(input, "a name of at most 30 bytes");
     }
     if text.as_ref().is_some_and(|text| text.len() > MAX_VALUE_BYTES) {
         return fail(value, "a value of at most 1024 bytes");
     }
-    let lossy = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
-    Ok((rest, (lossy(&name), text.as_deref().map(lossy))))
+    Ok((rest, (name, text)))
 }

@@ -1,5 +1,6 @@
 //! SEARCH and its keys (RFC 3501 §6.4.4), which SORT and THREAD share.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
 use encoding_rs::Encoding;
@@ -73,9 +74,15 @@ impl Charset {
         match self {
             Self::Unnamed => std::str::from_utf8(bytes).ok().map(str::to_owned),
             Self::Ascii => std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii()).map(str::to_owned),
-            Self::Other(encoding) => {
-                encoding.decode_without_bom_handling_and_without_replacement(bytes).map(std::borrow::Cow::into_owned)
-            }
+            Self::Other(encoding) => encoding.decode_without_bom_handling_and_without_replacement(bytes).map(Cow::into_owned),
+        }
+    }
+
+    /// The inverse of decoding, for texts that the charset can hold.
+    pub(crate) fn encode(self, text: &str) -> Cow<'_, [u8]> {
+        match self {
+            Self::Unnamed | Self::Ascii => Cow::Borrowed(text.as_bytes()),
+            Self::Other(encoding) => encoding.encode(text).0,
         }
     }
 }
