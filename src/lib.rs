@@ -4,6 +4,7 @@ pub mod calendar;
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod import;
 pub mod lmtp;
 pub mod terminal;
 pub mod tls;
