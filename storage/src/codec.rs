@@ -41,3 +41,48 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
         Err(error) => Err(CodecError(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_bytes_are_used_and_none_are_missing() {
+        let bytes = encode(&(7_u64, "text".to_owned())).unwrap();
+        assert_eq!(decode::<(u64, String)>(&bytes).unwrap(), (7, "text".to_owned()));
+        assert!(decode::<(u64, String)>(&bytes[..bytes.len() - 1]).is_err());
+        let longer = [bytes.as_slice(), b"x"].concat();
+        assert_eq!(decode::<(u64, String)>(&longer), Err(CodecError("1 bytes too many".into())));
+    }
+
+    #[test]
+    fn the_bytes_are_pinned() {
+        // Little-endian with variable length: up to 250 in one byte, then 251 and two bytes, 252 and four, 253 and eight.
+        assert_eq!(
+            encode(&(250_u64, 251_u64, 65_536_u32, u64::MAX)).unwrap(),
+            [250, 251, 251, 0, 252, 0, 0, 1, 0, 253, 255, 255, 255, 255, 255, 255, 255, 255]
+        );
+        assert_eq!(encode(&(Some(true), "ab")).unwrap(), [1, 1, 2, b'a', b'b']);
+    }
+
+    #[test]
+    fn a_length_that_claims_more_than_the_limit_is_refused_before_anything_is_reserved() {
+        let claim = [&[253_u8][..], &(LIMIT_BYTES as u64 + 1).to_le_bytes()].concat();
+        assert!(decode::<Vec<u8>>(&claim).is_err());
+        assert!(decode::<Vec<u64>>(&claim).is_err());
+        assert!(decode::<String>(&[&[253_u8][..], &u64::MAX.to_le_bytes()].concat()).is_err());
+        let fits = vec![1_u8; LIMIT_BYTES / 2];
+        assert_eq!(decode::<Vec<u8>>(&encode(&fits).unwrap()).unwrap(), fits);
+        // More than the limit can be written but not read: the journal refuses such lists before (order of magnitude: format::LIST_LIMIT).
+        const { assert!(crate::format::LIST_LIMIT < LIMIT_BYTES) };
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn hostile_bytes_are_an_error_or_a_value(bytes: Vec<u8>) {
+            if let Ok(record) = decode::<crate::Record>(&bytes) {
+                proptest::prop_assert_eq!(encode(&record).unwrap().len() <= bytes.len(), true);
+            }
+        }
+    }
+}

@@ -17,6 +17,9 @@ use crate::sled::{LogError, SledLog};
 use crate::stream::{Group, Marks};
 use crate::survey::{Damage, Span};
 
+/// A damaged part and the records that belong there.
+pub(crate) type Mendable = (Damage, Vec<Record>);
+
 /// A body that was found whole in damaged bytes.
 #[derive(Debug)]
 pub(crate) struct Salvaged {
@@ -91,12 +94,7 @@ impl Healer<'_> {
     }
 
     /// Writes the next generation of a span with `damages` mended by the records beside them.
-    pub(crate) fn span(
-        &self,
-        span: &Span,
-        predecessor: (u64, CommitNumber),
-        damages: &[(Damage, Vec<Record>)],
-    ) -> io::Result<Healed> {
+    pub(crate) fn span(&self, span: &Span, predecessor: (u64, CommitNumber), damages: &[Mendable]) -> io::Result<Healed> {
         let generation = span.generation + 1;
         let (predecessor_end, predecessor_commit) = predecessor;
         let header = SegmentHeader { generation, number: span.number, predecessor_end, predecessor_commit, checkpoint: 0 };

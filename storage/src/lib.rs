@@ -31,6 +31,7 @@ mod stream;
 mod survey;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 
 pub use error::{AppendError, OpenError, ReadError};
 pub use journal::{CommitList, Journal};
@@ -40,3 +41,4 @@ pub use record::{
     Author, Body, BodyHash, BodySource, Chain, Commit, CommitNumber, Committed, Head, LogId, Position, Record, RecordDraft,
 };
 pub use store::Store;
+pub use verify::{Finding, VerifyReport};

@@ -40,7 +40,6 @@ impl Places {
         self.lock().put(hash, place);
     }
 
-    #[cfg(test)]
     pub(crate) fn forget(&self) {
         *self.lock() = Halves::default();
     }

@@ -11,7 +11,7 @@ use crate::apply::{Applier, contents};
 use crate::error::OpenError;
 use crate::files::{Files, read_up_to};
 use crate::format::{BodyPlace, EntryKind, HEADER_LENGTH, encode_record};
-use crate::heal::{self, Healer, Salvaged};
+use crate::heal::{self, Healer, Mendable, Salvaged};
 use crate::home::Home;
 use crate::options::{OpenReport, StoreOptions};
 use crate::record::{BodyHash, CommitNumber, Record};
@@ -29,9 +29,6 @@ pub(crate) struct Recovered {
     pub(crate) log: SledLog,
     pub(crate) report: OpenReport,
 }
-
-/// A damaged part and the records that belong there.
-type Mendable = (Damage, Vec<Record>);
 
 enum Trouble {
     Open(OpenError),
@@ -63,13 +60,14 @@ struct Recovery<'a> {
     options: &'a StoreOptions,
     files: &'a Files,
     report: OpenReport,
+    had_sled: bool,
     /// To be written again at the end: records that only sled had, bodies that had to make room.
     rewrite: Vec<(Damage, Vec<Record>, Vec<Salvaged>)>,
 }
 
 /// Opens what is in a data directory.
 pub(crate) fn recover(home: &Home, options: &StoreOptions, files: &Files) -> Result<Recovered, OpenError> {
-    let mut recovery = Recovery { home, options, files, report: OpenReport::default(), rewrite: Vec::new() };
+    let mut recovery = Recovery { home, options, files, report: OpenReport::default(), had_sled: false, rewrite: Vec::new() };
     if home.is_healed {
         recovery.report.say("the store's metadata was missing or damaged: made again from the segments".into());
     }
@@ -99,10 +97,9 @@ impl Recovery<'_> {
     fn run(mut self) -> Result<Recovered, Trouble> {
         self.healer().tidy()?;
         let marker = self.home.directory.join(REBUILD);
-        let opened = match fs::read_to_string(&marker) {
-            Ok(why) => Err(LogError::Broken(why)),
-            Err(_) => self.open_sled(&self.sled_path()).and_then(|log| log.newest().map(|newest| (log, newest))),
-        };
+        let marked = fs::read_to_string(&marker).ok();
+        self.had_sled = self.sled_path().exists();
+        let opened = self.open_sled(&self.sled_path()).and_then(|log| log.newest().map(|newest| (log, newest)));
         let mut spans = self.spans()?;
         if spans.is_empty() {
             return self.begin(opened);
@@ -114,6 +111,8 @@ impl Recovery<'_> {
         let from = self.first_needed(&spans);
         let examination = self.examine(&mut spans, from, known, opened.as_ref().ok())?;
         self.cut(&spans, &examination)?;
+        // One that is marked may still have helped to mend, but is not served from.
+        let opened = marked.map_or(opened, |why| Err(LogError::Broken(why)));
         let log = match opened.and_then(|log| self.catch_up(log, &spans, from, &examination)) {
             Ok(log) => log,
             Err(error) => self.rebuild(&mut spans, &error, known.min(examination.newest))?,
@@ -285,44 +284,16 @@ impl Recovery<'_> {
         if let LogError::Full(text) = why {
             return Err(OpenError::Failed(format!("the disk is full: {text}")).into());
         }
-        let (path, new) = (self.sled_path(), self.home.directory.join("sled.new"));
-        let had = if path.exists() { "was in doubt" } else { "was missing" };
+        let path = self.sled_path();
+        let had = if self.had_sled { "was in doubt" } else { "was missing" };
         // The doubtful one may still have what a damaged segment lacks.
-        let old = self.open_sled(&path).ok().filter(|_| path.exists());
+        let old = self.open_sled(&path).ok();
         let examination = self.examine(spans, 0, old.as_ref().map_or(0, |_| known), old.as_ref())?;
         drop(old);
-        match fs::remove_dir_all(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        let log = self.open_sled(&new)?;
-        let commits = match apply_from(&log, self.home, spans, 0, 1, examination.cut) {
-            Err(LogError::Broken(text)) => {
-                return Err(OpenError::Damaged(format!("the segments contradict themselves: {text}")).into());
-            }
-            applied => applied?,
-        };
-        log.flush()?;
-        drop(log);
-        sync_tree(&new)?;
-        self.move_aside(&path)?;
-        fs::rename(&new, &path)?;
-        self.files.sync_directory(&self.home.directory)?;
+        let (log, commits) = remake(self.home, self.options, self.files, spans, examination.cut)?;
         self.report.say(format!("sled {had} ({why}): made again from the segments, {commits} commits"));
         self.report.is_rebuilt = true;
-        Ok(self.open_sled(&path)?)
-    }
-
-    /// The last one that was put aside is kept, for whoever wants to know why.
-    fn move_aside(&self, path: &Path) -> io::Result<()> {
-        let aside = self.home.directory.join("damaged").join("sled");
-        if !path.exists() {
-            return Ok(());
-        }
-        match fs::remove_dir_all(&aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => fs::rename(path, aside),
-        }
+        Ok(log)
     }
 
     fn resume(&self, spans: &[Span], examination: &Examination) -> Result<Stream, Trouble> {
@@ -365,6 +336,46 @@ impl Recovery<'_> {
             applier.written(&group, &places)?;
         }
         Ok(())
+    }
+}
+
+/// Makes sled again from the segments, whose last one ends at `cut`: under another name until it is whole and on disk. How many commits that were.
+pub(crate) fn remake(
+    home: &Home,
+    options: &StoreOptions,
+    files: &Files,
+    spans: &[Span],
+    cut: u64,
+) -> Result<(SledLog, u64), OpenError> {
+    let (path, new) = (home.directory.join("sled"), home.directory.join("sled.new"));
+    let open = |path: &Path| SledLog::open(path, options.sled_cache_bytes, &home.identity.store);
+    let unmade = |error: LogError| OpenError::Failed(format!("the log that is read could not be made: {error}"));
+    remove_tree(&new).map_err(|error| failed(&error))?;
+    let log = open(&new).map_err(unmade)?;
+    let commits = match apply_from(&log, home, spans, 0, 1, cut) {
+        Err(LogError::Broken(text)) => return Err(OpenError::Damaged(format!("the segments contradict themselves: {text}"))),
+        applied => applied.map_err(unmade)?,
+    };
+    log.flush().map_err(unmade)?;
+    drop(log);
+    // The last one that was put aside is kept, for whoever wants to know why.
+    let aside = home.directory.join("damaged").join("sled");
+    let swapped = sync_tree(&new).and_then(|()| {
+        if path.exists() {
+            remove_tree(&aside)?;
+            fs::rename(&path, &aside)?;
+        }
+        fs::rename(&new, &path)?;
+        files.sync_directory(&home.directory)
+    });
+    swapped.map_err(|error| failed(&error))?;
+    Ok((open(&path).map_err(unmade)?, commits))
+}
+
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

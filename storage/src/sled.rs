@@ -275,6 +275,23 @@ impl SledLog {
         BodyPlace::decode(&value).map_or_else(|| broken(format!("the place of body {hash}")), |place| Ok(Some(place)))
     }
 
+    /// The bodies that lie in a part of a segment, as far as sled knows.
+    pub(crate) fn bodies_in(&self, segment: u64, start: u64, end: u64) -> Result<Vec<BodyHash>, LogError> {
+        let mut range = self.db.scan_prefix(b"B");
+        let mut bodies = Vec::new();
+        while let Some((key, value)) = guard(|| range.next().transpose())? {
+            let hash = key.get(1..).and_then(|rest| Taker(rest).array()).map(BodyHash);
+            match hash.zip(BodyPlace::decode(&value)) {
+                Some((hash, place)) if place.segment == segment && place.offset < end && place.offset + place.stored > start => {
+                    bodies.push(hash)
+                }
+                Some(_) => {}
+                None => return broken("a body's place that is none"),
+            }
+        }
+        Ok(bodies)
+    }
+
     pub(crate) fn cache(&self, key: &[u8]) -> Result<Option<Bytes>, LogError> {
         let key = cache_key(key);
         match self.get(&key)? {

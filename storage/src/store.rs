@@ -50,7 +50,7 @@ pub(crate) struct ReadLog {
     /// Absent only while it is opened anew.
     pub(crate) log: Option<SledLog>,
     /// Counts the openings.
-    epoch: u64,
+    pub(crate) epoch: u64,
 }
 
 pub(crate) struct Shared {

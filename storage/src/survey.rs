@@ -41,6 +41,10 @@ pub(crate) struct Damage {
 }
 
 impl Damage {
+    pub(crate) fn without_commits(span: usize, start: u64, end: u64, first: CommitNumber) -> Self {
+        Self { span, start, end, first, next: first, is_behind_all: true }
+    }
+
     pub(crate) fn lost(&self) -> std::ops::Range<CommitNumber> {
         self.first..self.next
     }
@@ -101,7 +105,47 @@ pub(crate) fn spans(directory: &Path, identity: &Identity) -> Result<Vec<Span>, 
             span.end = end;
         }
     }
+    for index in 1..spans.len() {
+        if spans.get(index).is_some_and(|span| span.header.is_none())
+            && let Some(first) = first_commit(spans.get(index), identity).map_err(|error| failed(directory, &error))?
+            && let Some(before) = spans.get_mut(index - 1)
+        {
+            before.end = end_before(before, first, identity).map_err(|error| failed(directory, &error))?;
+        }
+    }
     Ok(spans)
+}
+
+fn groups(span: &Span, identity: &Identity, visit: &mut dyn FnMut(u64, &GroupHeader)) -> io::Result<()> {
+    let Some(file) = &span.file else { return Ok(()) };
+    let end = span.end.min(span.length);
+    let extent = Extent { file, identity, segment: span.number, from: HEADER_LENGTH, end };
+    scan::<io::Error>(&extent, &mut |found| {
+        if let Found::Group { offset, header, .. } = found {
+            visit(offset, &header);
+        }
+        Ok(())
+    })
+}
+
+/// The first commit of a segment whose header is damaged.
+fn first_commit(span: Option<&Span>, identity: &Identity) -> io::Result<Option<CommitNumber>> {
+    let mut first = None;
+    if let Some(span) = span {
+        groups(span, identity, &mut |_, header| first = first.or(Some(header.first)))?;
+    }
+    Ok(first)
+}
+
+/// Where a segment ends whose successor no longer says so: before a group that was refused and whose commits the successor has.
+fn end_before(span: &Span, first: CommitNumber, identity: &Identity) -> io::Result<u64> {
+    let mut end = span.end;
+    groups(span, identity, &mut |offset, header| {
+        if header.next() > first {
+            end = end.min(offset);
+        }
+    })?;
+    Ok(end)
 }
 
 struct Walk {
@@ -169,6 +213,17 @@ impl Walk {
 
 /// Walks the spans from index `from` on. `known` is the newest commit that sled holds: what lies up to there was on disk.
 pub(crate) fn examine(spans: &[Span], from: usize, identity: &Identity, known: CommitNumber) -> io::Result<Examination> {
+    examine_with(spans, from, identity, known, &mut |_, _| Ok(()))
+}
+
+/// [`examine`], showing all that it finds.
+pub(crate) fn examine_with(
+    spans: &[Span],
+    from: usize,
+    identity: &Identity,
+    known: CommitNumber,
+    visit: &mut dyn FnMut(&Span, &Found<'_>) -> io::Result<()>,
+) -> io::Result<Examination> {
     let first = spans.get(from).and_then(|span| span.header).map_or(1, |header| header.predecessor_commit + 1);
     let mut walk = Walk { examination: Examination::default(), expected: first, pending: None };
     for (index, span) in spans.iter().enumerate().skip(from) {
@@ -185,7 +240,7 @@ pub(crate) fn examine(spans: &[Span], from: usize, identity: &Identity, known: C
             let extent = Extent { file, identity, segment: span.number, from: HEADER_LENGTH, end };
             scan::<io::Error>(&extent, &mut |found| {
                 walk.found(index, &found);
-                Ok(())
+                visit(span, &found)
             })?;
         }
         if end < span.end {

@@ -49,7 +49,7 @@ fn with_a_whole_sled_no_record_is_ever_lost() {
     let base = crash(directory.path());
     drop(store);
     for (index, path) in segments(base.path()).iter().enumerate() {
-        for at in (0..fs::metadata(path).unwrap().len() as usize).step_by(173) {
+        for at in (0..fs::metadata(path).unwrap().len() as usize).step_by(311) {
             let copy = crash(base.path());
             flip(&segments(copy.path())[index], at);
             let (store, report) = open(copy.path());
@@ -76,7 +76,7 @@ fn with_sled_gone_too_damage_is_refused_unless_it_was_never_acknowledged() {
     fs::remove_dir_all(base.path().join("sled")).unwrap();
     let (mut opened, mut refused) = (0, 0);
     for (index, path) in segments(base.path()).iter().enumerate() {
-        for at in (0..fs::metadata(path).unwrap().len() as usize).step_by(397) {
+        for at in (0..fs::metadata(path).unwrap().len() as usize).step_by(797) {
             let copy = crash(base.path());
             flip(&segments(copy.path())[index], at);
             match Store::open(copy.path(), options()) {

@@ -3,6 +3,8 @@
 mod damage;
 mod faults;
 mod open;
+mod properties;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fs;
