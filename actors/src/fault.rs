@@ -1,8 +1,14 @@
-//! The end of the server when it can no longer keep its promises: BYE to all, exit 75; the next start decides from the disk.
+//! When something must not go on: the end of the server that can no longer keep its promises (BYE to all, exit 75; the next start decides from the disk), and the
+//! pause of an actor that dies again and again.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::refusal::Fault;
 
 /// Whether the server must end, and why: the first reason stays. Clones share it.
 #[derive(Clone, Debug)]
@@ -65,6 +71,38 @@ impl Drop for Indispensable {
     fn drop(&mut self) {
         if !self.is_done {
             self.ending.trigger(format!("the {} is gone", self.who));
+        }
+    }
+}
+
+/// Deaths of one actor: after three within a minute it is not started again for a minute.
+#[derive(Clone, Debug, Default)]
+pub struct Deaths(VecDeque<Instant>);
+
+impl Deaths {
+    const MANY: usize = 3;
+    const PERIOD: Duration = Duration::from_secs(60);
+
+    /// It was found dead.
+    pub fn note(&mut self) {
+        self.0.push_back(Instant::now());
+        if self.0.len() > Self::MANY {
+            self.0.pop_front();
+        }
+    }
+
+    /// Whether it may be started now.
+    ///
+    /// # Errors
+    /// `Unavailable` for a minute after the third death in a minute.
+    pub fn may_start(&self) -> Result<(), Fault> {
+        match (self.0.front(), self.0.back()) {
+            (Some(first), Some(last))
+                if self.0.len() == Self::MANY && *last - *first <= Self::PERIOD && last.elapsed() < Self::PERIOD =>
+            {
+                Err(Fault::Unavailable("it failed three times within a minute".to_owned()))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod clock;
+pub mod directory;
 pub mod doorbell;
 pub mod fault;
 #[cfg(test)]
@@ -14,6 +15,9 @@ pub mod placement;
 mod recent;
 pub mod refusal;
 mod seal;
+pub mod server;
 pub mod session;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

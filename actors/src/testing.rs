@@ -5,11 +5,20 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use actix::{Actor, Addr, Context, Handler};
 use bytes::Bytes;
 use carillon_storage::{
-    AppendError, Body, BodyHash, CommitList, CommitNumber, Committed, Head, Journal, LogId, MemoryJournal, Position, ReadError,
-    Record,
+    AppendError, Author, Body, BodyHash, CommitList, CommitNumber, Committed, Head, Journal, LogId, MemoryJournal, Position,
+    ReadError, Record,
 };
+
+use crate::clock::Clock;
+use crate::doorbell::{Doorbell, Rang, Watch};
+use crate::given::NOW;
+use crate::id::Ids;
+use crate::limits::Limits;
+use crate::placement::Placement;
+use crate::server::Core;
 
 /// Runs a test as the simulation runs: one thread, actix, tokio's paused clock.
 pub(crate) fn simulate<T>(test: impl Future<Output = T>) -> T {
@@ -17,6 +26,67 @@ pub(crate) fn simulate<T>(test: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
     });
     system.block_on(test)
+}
+
+/// A server over `store`, on this thread, whose wall clock follows the paused one.
+pub(crate) fn server(store: &Arc<Watched>) -> Core {
+    let begun = tokio::time::Instant::now();
+    let clock = Clock::new(move || NOW * 1_000_000 + begun.elapsed().as_micros() as u64);
+    Core::start(store.clone(), Placement::one_thread(), clock, Ids::new(NOW, 42), Limits::default())
+}
+
+/// Who asks in tests: the n-th command.
+pub(crate) fn author(command: u32) -> Author {
+    Author { session: 9, command, tag: format!("a{command}"), verb: "TEST".into() }
+}
+
+/// Hears bells, as a session does.
+#[derive(Default)]
+pub(crate) struct Listener {
+    heard: Arc<Mutex<Vec<Rang>>>,
+}
+
+/// A listener's ears.
+pub(crate) struct Ears {
+    pub heard: Arc<Mutex<Vec<Rang>>>,
+    pub address: Addr<Listener>,
+}
+
+impl Listener {
+    pub(crate) fn begin() -> Ears {
+        let listener = Self::default();
+        Ears { heard: listener.heard.clone(), address: listener.start() }
+    }
+}
+
+impl Ears {
+    pub(crate) fn bell(&self, watch: Watch) -> Doorbell {
+        Doorbell::new(self.address.clone().recipient(), watch)
+    }
+
+    /// What rang since the last time; everything that is on its way arrives first.
+    pub(crate) async fn listen(&self) -> Vec<Rang> {
+        settle().await;
+        std::mem::take(&mut *self.heard.lock().unwrap())
+    }
+}
+
+/// Lets everybody do what they can do without time passing.
+pub(crate) async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+}
+
+impl Handler<Rang> for Listener {
+    type Result = ();
+    fn handle(&mut self, rang: Rang, _: &mut Self::Context) {
+        self.heard.lock().unwrap().push(rang);
+    }
 }
 
 type Judge = Box<dyn FnMut(&CommitList) -> Option<AppendError> + Send>;
@@ -42,6 +112,11 @@ impl Watched {
     /// From now on each list is shown to `judge`, who refuses it by an error.
     pub(crate) fn judge(&self, judge: impl FnMut(&CommitList) -> Option<AppendError> + Send + 'static) {
         *self.judge.lock().unwrap() = Some(Box::new(judge));
+    }
+
+    pub(crate) fn refuse_next(&self, error: AppendError) {
+        let mut error = Some(error);
+        self.judge(move |_| error.take());
     }
 
     pub(crate) fn break_down(&self, reason: &str) {

@@ -3,8 +3,12 @@
 use carillon_protocol::command::SpecialUse;
 use carillon_protocol::mailbox_name::MailboxName;
 use carillon_protocol::number::{Uid, UidValidity};
-use carillon_storage::Position;
+use carillon_protocol::set::UidSet;
+use carillon_storage::{Author, Position};
 
+use crate::doorbell::Doorbell;
+use crate::id::MailboxId;
+use crate::mailbox::requests::SubscriberId;
 use crate::mailbox::state::Counts;
 
 /// What a reader gets: names, subscriptions and recent changes, immutable, cheap to clone.
@@ -58,3 +62,53 @@ pub struct Status {
     /// HIGHESTMODSEQ.
     pub position: Position,
 }
+
+/// Subscribing and the first look: one request.
+#[derive(Debug)]
+pub struct Subscribe(pub Doorbell);
+
+/// A subscriber's look; re-arms its bell.
+#[derive(Debug)]
+pub struct LookAgain(pub SubscriberId);
+
+/// A look without a subscription.
+#[derive(Debug)]
+pub struct Peek;
+
+/// The end of a subscription.
+#[derive(Debug)]
+pub struct Unsubscribe(pub SubscriberId);
+
+/// A change, and who asks for it.
+#[derive(Debug)]
+pub struct Submit {
+    /// Who.
+    pub author: Author,
+    /// What.
+    pub change: Change,
+}
+
+/// The mailbox's actor, started if there is none.
+#[derive(Debug)]
+pub struct Open(pub MailboxId);
+
+/// The mailbox's actor, if there is one: for those who would not wake it.
+#[derive(Debug)]
+pub struct Locate(pub MailboxId);
+
+/// MOVE between two mailboxes.
+#[derive(Debug)]
+pub struct Transfer {
+    /// Who.
+    pub author: Author,
+    /// From there.
+    pub source: MailboxId,
+    /// These; those that are gone are passed over.
+    pub uids: UidSet,
+    /// To there.
+    pub target: MailboxName,
+}
+
+/// A clean stop: leave summaries and a snapshot.
+#[derive(Debug)]
+pub struct Finish;
