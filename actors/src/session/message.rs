@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carillon_protocol::mime::{BodyPart, PartContent, Summary, fields, summarise};
+use carillon_protocol::mime::{BodyPart, Digest, PartContent, Summary, fields, summarise};
 use carillon_storage::{BodyHash, Journal, codec};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,21 @@ impl Source {
             (true, _) => Ok(cached.summary),
             (false, true) => Ok(shifted(cached.summary, prefix.len() as u64)),
             (false, false) => self.summary_of_all(details, prefix),
+        }
+    }
+
+    /// The message's sort and thread keys. One that is damaged has none, and the trace is told.
+    ///
+    /// # Errors
+    /// The journal cannot be read at all.
+    pub fn digest(&self, details: &Details) -> Result<Digest, Fault> {
+        match self.summary(details) {
+            Ok(summary) => Ok(summary.digest),
+            Err(fault @ Fault::Damaged(_)) => {
+                tracing::warn!(body = %details.body, %fault, "a message has no sort keys");
+                Ok(Digest::default())
+            }
+            Err(fault) => Err(fault),
         }
     }
 

@@ -7,9 +7,13 @@ mod difference;
 pub mod fetch;
 pub mod message;
 pub mod reader;
+pub mod refetch;
 mod resolve;
+pub mod search;
+pub mod sort;
 #[cfg(test)]
 mod testing;
+pub mod thread;
 pub mod view;
 
 pub use resolve::BadSequence;

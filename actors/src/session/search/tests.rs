@@ -1,0 +1,200 @@
+use std::sync::Arc;
+
+use carillon_protocol::date::InternalDate;
+use carillon_protocol::flag::{FlagChange, FlagSet, Keyword};
+use carillon_protocol::set::{Numbering, SequenceSet, SetItem, SetNumber};
+use carillon_storage::{BodyHash, MemoryJournal};
+
+use super::*;
+use crate::mailbox::event::Details;
+use crate::session::testing::{Server, details, flags, stored, uids};
+use crate::session::view::Mode;
+
+struct Fixture {
+    journal: Arc<MemoryJournal>,
+    server: Server,
+    view: View,
+}
+
+impl Fixture {
+    /// Five messages, UIDs 2, 4, 6, 8, 10.
+    fn new() -> Self {
+        let (journal, mut server) = (Arc::new(MemoryJournal::new()), Server::new(100));
+        let messages = [
+            "From: Ann <ann@x>\r\nSubject: Hello\r\nDate: Mon, 6 Jan 2020 23:30:00 -0500\r\n\r\nfirst body, M\u{fc}nchen\r\n",
+            "From: Bob <bob@x>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nX-MMS-MESSAGE-ID: 42\r\nDate: Tue, 7 Jan 2020 00:00:00 +0000\r\n\r\nsecond\r\n",
+            "To: ann@x\r\nX-Empty:\r\n\r\nhello in the body\r\n",
+            "Cc: cc@x\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8gaGlkZGVu\r\n",
+            "Bcc: b@x\r\n\r\n",
+        ];
+        for (message, day) in messages.iter().zip(0i64..) {
+            let date = InternalDate { unix_seconds: day * 86_400 - 60, offset_minutes: 2 };
+            let plain = stored(&journal, message.as_bytes());
+            server.append(&FlagSet::new(), details(BodyHash::of(b"gone"), 1, 0));
+            server.append(&FlagSet::new(), Arc::new(Details { internal_date: date, ..(*plain).clone() }));
+        }
+        server.expunge(&uids((1..10).step_by(2)));
+        server.store(&uids([2, 4]), FlagChange::Add, &flags("\\Seen Work"));
+        server.store(&uids([4, 6]), FlagChange::Add, &flags("\\Flagged"));
+        let view = server.select(Mode::ReadWrite);
+        Self { journal, server, view }
+    }
+
+    fn found(&self, key: &SearchKey) -> String {
+        let key = bind(key, &self.view).unwrap();
+        let found = search(&self.view.reader(), &key, &Source::new(self.journal.clone())).unwrap();
+        assert_eq!(found.damage, None);
+        found.uids.to_string()
+    }
+}
+
+fn set(text: &str) -> SequenceSet {
+    let number = |text: &str| if text == "*" { SetNumber::Star } else { SetNumber::Number(text.parse().unwrap()) };
+    let item = |text: &str| match text.split_once(':') {
+        Some((one, other)) => SetItem::Range(number(one), number(other)),
+        None => SetItem::One(number(text)),
+    };
+    SequenceSet::Items(text.split(',').map(item).collect())
+}
+
+fn by_number(text: &str) -> SearchKey {
+    SearchKey::Set(Numbering::Seq, set(text))
+}
+
+fn by_uid(text: &str) -> SearchKey {
+    SearchKey::Set(Numbering::Uid, set(text))
+}
+
+fn not(key: SearchKey) -> SearchKey {
+    SearchKey::Not(Box::new(key))
+}
+
+fn or(one: SearchKey, other: SearchKey) -> SearchKey {
+    SearchKey::Or(Box::new(one), Box::new(other))
+}
+
+fn header(name: &str, text: &str) -> SearchKey {
+    SearchKey::Header(name.to_owned(), text.to_owned())
+}
+
+/// The story of the sequence set (IMAP-292): a set is a key like any other, in every form.
+#[test]
+fn a_sequence_set_is_a_key_in_every_form() {
+    let mut fixture = Fixture::new();
+    for (key, expected) in [
+        (by_number("2:4"), "4,6,8"),
+        (by_number("4:2"), "4,6,8"),
+        (by_number("*"), "10"),
+        (by_number("*:2"), "4,6,8,10"),
+        (by_number("1,3,5:*"), "2,6,10"),
+        (by_number("0:*"), "2,4,6,8,10"),
+        (by_number("9"), ""),
+        (by_number("7:9"), ""),
+        (by_number("1,9"), "2"),
+        (not(by_number("1:2")), "6,8,10"),
+        (not(by_number("9")), "2,4,6,8,10"),
+        (or(by_number("1"), by_number("3:4")), "2,6,8"),
+        (or(by_number("9"), SearchKey::Flag(SystemFlag::Flagged)), "4,6"),
+        (SearchKey::And(vec![by_number("2:4"), not(by_uid("6"))]), "4,8"),
+        (SearchKey::And(vec![by_number("2:4"), by_uid("1:6"), by_number("3")]), "6"),
+        (SearchKey::And(vec![by_number("1:2"), by_number("4:5")]), ""),
+        (by_uid("1,3,4,99"), "4"),
+        (by_uid("99:*"), "10"),
+        (by_uid("5"), ""),
+        (SearchKey::Set(Numbering::Seq, SequenceSet::Saved), ""),
+    ] {
+        assert_eq!(fixture.found(&key), expected, "{key:?}");
+    }
+    assert_eq!(bind(&by_number("0"), &fixture.view).err(), Some(BadSequence::Zero));
+    assert_eq!(bind(&not(by_uid("0")), &fixture.view).err(), Some(BadSequence::Zero));
+    fixture.view.save_result(uids([4, 8]));
+    assert_eq!(fixture.found(&or(SearchKey::Set(Numbering::Uid, SequenceSet::Saved), by_number("1"))), "2,4,8");
+    let empty = Server::new(1).select(Mode::ReadWrite);
+    for key in [by_number("1"), by_number("*"), by_number("1:*"), not(by_number("1:*")), by_uid("*")] {
+        let key = bind(&key, &empty).unwrap();
+        assert_eq!(search(&empty.reader(), &key, &Source::new(fixture.journal.clone())), Ok(Found::default()));
+    }
+}
+
+#[test]
+fn every_other_key() {
+    let fixture = Fixture::new();
+    let keyword = |name: &str| SearchKey::Keyword(Keyword::new(name).unwrap());
+    let day = |year, month, day| Day::from_civil(year, month, day).unwrap();
+    let text = |text: &str| SearchKey::Text(text.to_owned());
+    let body = |text: &str| SearchKey::Body(text.to_owned());
+    use DateComparison::{Before, On, Since};
+    for (key, expected) in [
+        (SearchKey::All, "2,4,6,8,10"),
+        (SearchKey::And(vec![]), "2,4,6,8,10"),
+        (SearchKey::Flag(SystemFlag::Seen), "2,4"),
+        (not(SearchKey::Flag(SystemFlag::Seen)), "6,8,10"),
+        (keyword("WORK"), "2,4"),
+        (keyword("other"), ""),
+        (not(keyword("other")), "2,4,6,8,10"),
+        (SearchKey::Recent, "2,4,6,8,10"),
+        // One minute before midnight UTC, two minutes east of it: the day that follows.
+        (SearchKey::Internal(On, day(1970, 1, 1)), "2"),
+        (SearchKey::Internal(Before, day(1970, 1, 3)), "2,4"),
+        (SearchKey::Internal(Since, day(1970, 1, 3)), "6,8,10"),
+        // The day as written, without zone; no Date is no day.
+        (SearchKey::Sent(On, day(2020, 1, 6)), "2"),
+        (SearchKey::Sent(Since, day(2020, 1, 7)), "4"),
+        (SearchKey::Sent(Before, day(2030, 1, 1)), "2,4"),
+        (SearchKey::Smaller(13), "10"),
+        (SearchKey::Larger(11), "2,4,6,8,10"),
+        (SearchKey::Larger(12), "2,4,6,8"),
+        (header("From", "BOB@X"), "4"),
+        (header("from", "ann"), "2"),
+        (header("Subject", "grüsse"), "4"),
+        (header("X-MMS-MESSAGE-ID", "42"), "4"),
+        (header("X-Empty", ""), "6"),
+        (header("X-None", ""), ""),
+        (header("Bcc", "b@"), "10"),
+        (body("HELLO"), "6,8"),
+        (body("münchen"), "2"),
+        (body("subject"), ""),
+        (text("hello"), "2,6,8"),
+        (text("subject: hello"), "2"),
+        (text(""), "2,4,6,8,10"),
+        (or(body("hello"), header("Subject", "hello")), "2,6,8"),
+        (SearchKey::And(vec![text("hello"), not(SearchKey::Flag(SystemFlag::Seen)), not(body("hidden"))]), "6"),
+    ] {
+        assert_eq!(fixture.found(&key), expected, "{key:?}");
+    }
+}
+
+#[test]
+fn ghosts_are_left_out() {
+    let mut fixture = Fixture::new();
+    fixture.server.expunge(&uids([4]));
+    let look = fixture.server.look(Mode::ReadWrite);
+    fixture.view.catch_up(look, carillon_protocol::command::Expunges::Withhold);
+    assert_eq!(fixture.found(&SearchKey::All), "2,6,8,10");
+    assert_eq!(fixture.found(&by_number("2:3")), "6");
+}
+
+#[test]
+fn damage_leaves_out_only_what_it_hides() {
+    let mut fixture = Fixture::new();
+    fixture.server.append(&flags("\\Answered"), details(BodyHash::of(b"lost"), 100, 0));
+    fixture.view = fixture.server.select(Mode::ReadWrite);
+    let searched = |key: &SearchKey| {
+        let key = bind(key, &fixture.view).unwrap();
+        search(&fixture.view.reader(), &key, &Source::new(fixture.journal.clone())).unwrap()
+    };
+    let found = searched(&SearchKey::Text("hello".to_owned()));
+    assert_eq!(found.uids, uids([2, 6, 8]));
+    assert!(matches!(found.damage, Some(Fault::Damaged(_))));
+    // Also of its negation nothing is known.
+    assert_eq!(searched(&not(SearchKey::Text("hello".to_owned()))).uids, uids([4, 10]));
+    // What the rest of the key decides needs no bytes.
+    let answered = SearchKey::Flag(SystemFlag::Answered);
+    let hello = || SearchKey::Text("hello".to_owned());
+    assert_eq!(searched(&or(hello(), answered.clone())), Found { uids: uids([2, 6, 8, 11]), damage: None });
+    let neither = SearchKey::And(vec![hello(), not(answered.clone())]);
+    assert_eq!(searched(&neither), Found { uids: uids([2, 6, 8]), damage: None });
+    let nested =
+        or(SearchKey::And(vec![hello(), header("Subject", "hello")]), SearchKey::And(vec![answered, SearchKey::Larger(1)]));
+    assert_eq!(searched(&nested).uids, uids([2, 11]));
+}
