@@ -71,9 +71,10 @@ pub enum Command {
     Subscribe(MailboxName),
     /// RFC 9051 §6.3.8
     Unsubscribe(MailboxName),
-    /// LIST, LSUB, RLIST, RLSUB (RFC 3501 §6.3.8 and §6.3.9, RFC 2193 §3).
+    /// LIST, LSUB, RLIST, RLSUB (RFC 3501 §6.3.8 and §6.3.9, RFC 2193 §3). Reference and pattern are decoded from modified UTF-7 already,
+    /// ready for [`Pattern::new`](crate::pattern::Pattern::new); the separator is the session's.
     List { kind: ListKind, reference: String, pattern: String },
-    /// SCAN of UW-imapd: LIST of the mailboxes whose messages contain the text.
+    /// SCAN of UW-imapd: LIST of the mailboxes whose messages contain the text. Decoded as for LIST.
     Scan { reference: String, pattern: String, text: String },
     /// RFC 2342
     Namespace,
@@ -482,7 +483,8 @@ impl SearchKey {
 /// A frame: one command as it came in, its message literals aside.
 #[derive(Clone, Debug, Default)]
 pub struct Frame {
-    /// The text with all literals in it, without the last CRLF. A message literal of APPEND is replaced by NUL, its index in decimal, NUL.
+    /// The text without the last CRLF, all literals in it as `{length}`, CRLF and bytes. A message literal of APPEND is replaced by NUL,
+    /// its index in decimal, NUL; `~` stands in front of either where it is a literal8. NUL stands nowhere else outside literal8.
     pub text: Vec<u8>,
     /// The message literals.
     pub messages: Vec<MessageBytes>,

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 
 use carillon_protocol::command::ListKind;
-use carillon_protocol::mailbox_name::{MailboxName, NameFormat, decode_text};
+use carillon_protocol::mailbox_name::{MailboxName, NameFormat};
 use carillon_protocol::pattern::Pattern;
 use carillon_protocol::response::{ListAttribute, ListEntry, ListName, ListResponse};
 
 use super::state::{Entry, State};
 
-/// The answer to a listing command: INBOX first, then by name. A reference or pattern that is no text of the session matches nothing.
+/// The answer to a listing command: INBOX first, then by name. Reference and pattern are those of [`Command::List`]: decoded already.
+///
+/// [`Command::List`]: carillon_protocol::command::Command::List
 pub fn list(state: &State, kind: ListKind, reference: &str, pattern: &str, format: NameFormat) -> Vec<ListEntry> {
     let response = match kind {
         ListKind::List | ListKind::RList => ListResponse::List,
@@ -22,9 +24,7 @@ pub fn list(state: &State, kind: ListKind, reference: &str, pattern: &str, forma
         let name = ListName::Text(String::new());
         return vec![ListEntry { kind: response, attributes: vec![ListAttribute::NoSelect], separator, name }];
     }
-    let text = |text: &str| decode_text(text.as_bytes(), format);
-    let (Ok(reference), Ok(pattern)) = (text(reference), text(pattern)) else { return Vec::new() };
-    let matcher = Pattern::new(&reference, &pattern, format);
+    let matcher = Pattern::new(reference, pattern, format);
     let found = match response {
         ListResponse::List => listed(state, &matcher),
         ListResponse::Lsub => subscribed(state, &matcher, pattern.ends_with('%')).into_iter().collect(),
