@@ -28,6 +28,7 @@ pub(crate) fn check(journal: &dyn Journal) {
     appends_and_refusals(journal);
     reads(journal);
     bodies(journal);
+    long_records(journal);
     caches(journal);
     assert_eq!(journal.fatal(), None);
     journal.close();
@@ -114,6 +115,16 @@ fn bodies(journal: &dyn Journal) {
     misnamed.bodies[0].hash = BodyHash::of(b"other");
     assert!(matches!(journal.append(vec![vec![misnamed]]).as_slice(), [Err(AppendError::Failed(_))]));
     assert_eq!(journal.newest_commit(), 5);
+}
+
+fn long_records(journal: &dyn Journal) {
+    let long: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    for position in 0..3 {
+        assert!(journal.append(vec![vec![commit(vec![draft(6, position, &long)], &[])]])[0].is_ok());
+    }
+    let records = journal.read(log(6), 1, 10).unwrap();
+    assert_eq!(records.iter().map(|record| record.position).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(records.iter().all(|record| record.events == long));
 }
 
 fn caches(journal: &dyn Journal) {

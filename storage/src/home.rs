@@ -36,9 +36,21 @@ fn make_directory(path: &Path) -> Result<(), OpenError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| failed("cannot make", path, &error))
 }
 
+/// Makes a directory whose entry, and those of the directories above it that are made with it, survive a power loss.
+fn make_durably(path: &Path, files: &Files) -> Result<(), OpenError> {
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists()).collect();
+    make_directory(path)?;
+    for made in missing.into_iter().rev() {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        files.sync_directory(parent).map_err(|error| failed("cannot sync", parent, &error))?;
+    }
+    Ok(())
+}
+
 impl Home {
     pub(crate) fn open(directory: &Path, files: &Files) -> Result<Self, OpenError> {
-        make_directory(directory)?;
+        make_durably(directory, files)?;
         // Asked before the lock file is made: nothing is written into somebody else's directory.
         refuse_foreign(directory)?;
         let lock = lock(directory)?;

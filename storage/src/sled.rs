@@ -282,7 +282,9 @@ impl SledLog {
         while let Some((key, value)) = guard(|| range.next().transpose())? {
             let hash = key.get(1..).and_then(|rest| Taker(rest).array()).map(BodyHash);
             match hash.zip(BodyPlace::decode(&value)) {
-                Some((hash, place)) if place.segment == segment && place.offset < end && place.offset + place.stored > start => {
+                Some((hash, place))
+                    if place.segment == segment && place.offset < end && place.offset.saturating_add(place.stored) > start =>
+                {
                     bodies.push(hash)
                 }
                 Some(_) => {}

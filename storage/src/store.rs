@@ -94,6 +94,8 @@ impl Store {
         let failed = |error: std::io::Error| OpenError::Failed(format!("{}: {error}", directory.display()));
         let spool = Spool::at(&directory.join("spool")).map_err(failed)?;
         let Recovered { stream, log, report } = recovery::recover(&home, &options, &files)?;
+        // sled's directory may be new.
+        files.sync_directory(directory).map_err(failed)?;
         for sentence in &report.sentences {
             tracing::warn!(directory = %directory.display(), "{sentence}");
         }

@@ -148,6 +148,8 @@ pub(crate) struct Stream {
     pub(crate) index: Vec<(BodyHash, BodyPlace)>,
     /// Set when a failed operation left bytes behind `end` whose absence is not yet durable.
     is_dead: bool,
+    /// Set when the segment is sealed but the next one could not be made: nothing more may be written to it.
+    is_sealed: bool,
 }
 
 /// What a stream goes on from.
@@ -180,7 +182,20 @@ impl Stream {
     ) -> Self {
         let StreamState { number, end, newest, checkpoint, index } = state;
         let directory = directory.to_path_buf();
-        Self { files, directory, identity, segment_bytes, file, number, end, newest, checkpoint, index, is_dead: false }
+        Self {
+            files,
+            directory,
+            identity,
+            segment_bytes,
+            file,
+            number,
+            end,
+            newest,
+            checkpoint,
+            index,
+            is_dead: false,
+            is_sealed: false,
+        }
     }
 
     /// Makes a group durable; the places of its bodies.
@@ -188,7 +203,9 @@ impl Stream {
         if self.is_dead {
             return Err(WriteError::Unknown("an earlier write left the segment in doubt".into()));
         }
-        if self.end > HEADER_LENGTH && self.end + group.len() as u64 > self.segment_bytes {
+        if self.is_sealed {
+            self.follow()?;
+        } else if self.end > HEADER_LENGTH && self.end + group.len() as u64 > self.segment_bytes {
             self.roll()?;
         }
         self.put(group)
@@ -225,8 +242,22 @@ impl Stream {
         footer.entry(EntryKind::Index, &content);
         let number = self.number;
         self.put(&mut footer)?;
-        // Where the footer itself failed, `put` went on in a new segment already.
-        if self.number == number { self.begin_next().map_err(|error| self.doubt(&error)) } else { Ok(()) }
+        self.is_sealed = self.number == number;
+        self.follow()
+    }
+
+    /// Begins the segment behind a sealed one. A failure refuses the group at hand and nothing else: it can be tried again, for nothing that anybody was told
+    /// of lies in what it left.
+    fn follow(&mut self) -> Result<(), WriteError> {
+        let path = self.directory.join(segment::name(self.number + 1, 0));
+        let removed = match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        removed.and_then(|()| self.begin_next()).map_err(|error| {
+            let reason = format!("segment {} could not be made: {error}", self.number + 1);
+            WriteError::Refused { is_full: error.kind() == io::ErrorKind::StorageFull, reason }
+        })
     }
 
     fn begin_next(&mut self) -> io::Result<()> {
@@ -241,12 +272,8 @@ impl Stream {
         self.number = header.number;
         self.end = HEADER_LENGTH;
         self.index.clear();
+        self.is_sealed = false;
         Ok(())
-    }
-
-    fn doubt(&mut self, error: &io::Error) -> WriteError {
-        self.is_dead = true;
-        WriteError::Unknown(format!("segment {}: {error}", self.number + 1))
     }
 
     /// Makes durable that nothing lies behind the last synced byte.

@@ -245,7 +245,7 @@ impl Shared {
         }
         let mut bodies = self.peek(|log| log.bodies_in(number, damage.start, damage.end)).unwrap_or_default();
         let named = span.map(|span| footer(span, self.identity())).transpose().map_err(failed)?.unwrap_or_default();
-        let is_inside = |place: &BodyPlace| place.offset < damage.end && place.offset + place.stored > damage.start;
+        let is_inside = |place: &BodyPlace| place.offset < damage.end && place.offset.saturating_add(place.stored) > damage.start;
         bodies.extend(named.into_iter().filter(|(_, place)| is_inside(place)).map(|(hash, _)| hash));
         bodies.sort_unstable();
         bodies.dedup();

@@ -144,3 +144,34 @@ fn a_body_that_is_damaged_is_written_again_when_it_comes_again() {
     assert_eq!(store.body(BodyHash::of(&body)).unwrap(), body);
     never_wrong(&model, &store);
 }
+
+/// After a failed sync the group's bytes may well be in the file. The next segment's header says that they do not exist; without it, that segment's commits say so.
+#[test]
+fn a_refused_group_stays_refused_when_the_header_that_says_so_is_damaged() {
+    use crate::StoreOptions;
+    use crate::fault::{Failure, Fault, FaultPlan, Operation};
+    let plan = std::sync::Arc::new(FaultPlan::new());
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), StoreOptions { faults: Some(plan.clone()), ..options() }).unwrap();
+    let mut model = history(&store, 3);
+    let nth = plan.count(Operation::Sync) + 1;
+    plan.arm(Fault { operation: Operation::Sync, nth, failure: Failure::InputOutput, is_torn: false, is_lasting: false });
+    let refused = crate::contract::commit(vec![crate::contract::draft(9, 0, b"refused")], &[b"refused"]);
+    assert!(store.append(vec![vec![refused]])[0].is_err());
+    for number in 4..=6 {
+        model.append(&store, number).unwrap();
+    }
+    let base = crash(directory.path());
+    for (is_flipped, has_sled) in [(false, true), (false, false), (true, true), (true, false)] {
+        let copy = crash(base.path());
+        if is_flipped {
+            flip(&segments(copy.path())[1], 75);
+        }
+        if !has_sled {
+            fs::remove_dir_all(copy.path().join("sled")).unwrap();
+        }
+        let (store, report) = open(copy.path());
+        model.check(&store);
+        assert_eq!(store.newest_commit(), 6, "{is_flipped} {has_sled}: {report:?}");
+    }
+}

@@ -13,6 +13,19 @@ use crate::{Journal, OpenError, Store, StoreOptions};
 fn keeps_the_contract() {
     let directory = tempfile::tempdir().unwrap();
     contract::check(&open(directory.path()).0);
+    fs::remove_dir_all(sled_of(directory.path())).unwrap();
+    let (store, _) = open(directory.path());
+    assert_eq!(store.read(contract::log(6), 1, 10).unwrap().len(), 3);
+    assert!(store.verify(false).unwrap().findings.is_empty());
+}
+
+#[test]
+fn a_store_in_a_relative_directory_that_is_missing() {
+    let directory = tempfile::tempdir_in(".").unwrap();
+    let relative = directory.path().file_name().unwrap();
+    let path = Path::new(relative).join("a/b");
+    let model = history(&open(&path).0, 3);
+    model.check(&open(&path).0);
 }
 
 #[test]
