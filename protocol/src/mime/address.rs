@@ -46,21 +46,20 @@ impl Entry {
 
     fn address(self) -> Option<Address> {
         let name = |phrase: Vec<u8>, comment: Vec<u8>| [phrase, comment].into_iter().find(|text| !text.is_empty());
-        if let Some(angle) = self.angle {
-            return Some(Address {
-                name: name(self.phrase, self.comment),
-                route: angle.route,
-                mailbox: Some(angle.mailbox),
-                host: Some(angle.host),
-            });
+        if let Some(Angle { route, mailbox, host }) = self.angle {
+            let name = name(self.phrase, self.comment);
+            // `<>` alone is nobody: with it, a Reply-To counts as empty.
+            let is_nobody = name.is_none() && mailbox.is_empty() && host.is_empty();
+            return (!is_nobody).then_some(Address { name, route, mailbox: Some(mailbox), host: Some(host) });
         }
         if !self.has_word {
             return None;
         }
-        // A missing domain is an empty one: NIL would say that a group begins (RFC 9051 §7.5.2).
+        // A missing domain is an empty one: NIL would say that a group begins (RFC 9051 §7.5.2). Without `@` it is a text for people,
+        // as `ann at example.org` in an archive: its blanks stay.
         let (mailbox, host) = match self.at.and_then(|at| self.bare.split_at_checked(at)) {
             Some((mailbox, host)) => (mailbox.to_vec(), host.get(1..).unwrap_or_default().to_vec()),
-            None => (self.bare, Vec::new()),
+            None => (self.phrase, Vec::new()),
         };
         Some(Address { name: name(Vec::new(), self.comment), route: None, mailbox: Some(mailbox), host: Some(host) })
     }
@@ -88,6 +87,8 @@ impl<'a> Parser<'a, '_> {
                 }
                 b':' if !self.in_group && self.entry.at.is_none() && self.entry.angle.is_none() => self.begin_group(rest),
                 b'<' => self.angle(rest),
+                // What it would close was never opened.
+                b'>' => self.rest = rest,
                 b'@' => {
                     self.rest = rest;
                     self.entry.at = Some(self.entry.bare.len());
@@ -320,7 +321,10 @@ mod tests {
     #[test]
     fn what_should_not_be() {
         assert_eq!(of("foo"), ["NIL|NIL|foo|"]);
+        assert_eq!(of("ann at b.org (Ann)"), ["Ann|NIL|ann at b.org|"]);
+        assert_eq!(of("a@b>, c@d"), ["NIL|NIL|a|b", "NIL|NIL|c|d"]);
         assert_eq!(of("MAILER-DAEMON <>"), ["MAILER-DAEMON|NIL||"]);
+        assert_eq!(of("<>, <> (x)"), ["x|NIL||"]);
         assert_eq!(of("a@b@c"), ["NIL|NIL|a@b|c"]);
         assert_eq!(of("a@b; c@d"), ["NIL|NIL|a|b", "NIL|NIL|c|d"]);
         assert_eq!(of("x <a@b> <c@d>"), ["x|NIL|a|b", "NIL|NIL|c|d"]);
