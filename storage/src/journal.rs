@@ -1,6 +1,7 @@
 //! The one interface to durable storage. Another engine (a shared database for several nodes) can stand behind it: docs/architecture.md.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -60,4 +61,50 @@ pub trait Journal: Send + Sync {
 
     /// Flushes what a clean stop should leave behind (a checkpoint). Nothing acknowledged depends on it.
     fn close(&self);
+}
+
+/// A shared journal is one: wrappers and a next server can stand over the same store.
+impl<J: Journal + ?Sized> Journal for Arc<J> {
+    fn append(&self, lists: Vec<CommitList>) -> Vec<Result<Vec<Committed>, AppendError>> {
+        (**self).append(lists)
+    }
+    fn read(&self, log: LogId, from: Position, limit: usize) -> Result<Vec<Record>, ReadError> {
+        (**self).read(log, from, limit)
+    }
+    fn head(&self, log: LogId) -> Result<Head, ReadError> {
+        (**self).head(log)
+    }
+    fn logs(&self, kind: u8) -> Result<Vec<LogId>, ReadError> {
+        (**self).logs(kind)
+    }
+    fn commits(&self, from: CommitNumber, limit: usize) -> Result<Vec<Record>, ReadError> {
+        (**self).commits(from, limit)
+    }
+    fn newest_commit(&self) -> CommitNumber {
+        (**self).newest_commit()
+    }
+    fn body(&self, hash: BodyHash) -> Result<Bytes, ReadError> {
+        (**self).body(hash)
+    }
+    fn body_range(&self, hash: BodyHash, offset: u64, length: u64) -> Result<Bytes, ReadError> {
+        (**self).body_range(hash, offset, length)
+    }
+    fn cache(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        (**self).cache(key)
+    }
+    fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError> {
+        (**self).put_cache(entries)
+    }
+    fn spool(&self) -> Result<PathBuf, ReadError> {
+        (**self).spool()
+    }
+    fn prepare(&self, body: Body) -> Result<Body, AppendError> {
+        (**self).prepare(body)
+    }
+    fn fatal(&self) -> Option<String> {
+        (**self).fatal()
+    }
+    fn close(&self) {
+        (**self).close();
+    }
 }
