@@ -585,3 +585,29 @@ impl AccountHandle {
         self.address.send(request).await.unwrap_or_else(|_| Err(Fault::Gone.into()))
     }
 }
+
+/// A programming error on purpose.
+#[cfg(test)]
+pub(crate) struct Panic;
+
+#[cfg(test)]
+impl Message for Panic {
+    type Result = ();
+}
+
+#[cfg(test)]
+impl Handler<Panic> for AccountActor {
+    type Result = ();
+
+    fn handle(&mut self, Panic: Panic, _: &mut Self::Context) {
+        panic!("on purpose");
+    }
+}
+
+#[cfg(test)]
+impl AccountHandle {
+    /// Makes the actor panic when it comes to this request.
+    pub(crate) fn panic(&self) {
+        self.address.do_send(Panic);
+    }
+}

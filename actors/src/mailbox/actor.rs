@@ -599,3 +599,29 @@ impl MailboxHandle {
         self.address.send(request).await.unwrap_or_else(|_| Err(Fault::Gone.into()))
     }
 }
+
+/// A programming error on purpose.
+#[cfg(test)]
+pub(crate) struct Panic;
+
+#[cfg(test)]
+impl Message for Panic {
+    type Result = ();
+}
+
+#[cfg(test)]
+impl Handler<Panic> for MailboxActor {
+    type Result = ();
+
+    fn handle(&mut self, Panic: Panic, _: &mut Self::Context) {
+        panic!("on purpose");
+    }
+}
+
+#[cfg(test)]
+impl MailboxHandle {
+    /// Makes the actor panic when it comes to this request.
+    pub(crate) fn panic(&self) {
+        self.address.do_send(Panic);
+    }
+}

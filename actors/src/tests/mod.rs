@@ -1,5 +1,6 @@
 //! The actors together, on one thread with a paused clock.
 
+mod directory;
 mod mailboxes;
 mod transfers;
 
@@ -32,7 +33,7 @@ impl World {
 
     /// A server that starts over what another left.
     async fn over(store: Arc<Watched>) -> Self {
-        let core = server(&store);
+        let core = server(store.clone());
         let account = core.directory.account(ACCOUNT).await.unwrap();
         Self { store, core, account }
     }
