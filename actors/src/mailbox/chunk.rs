@@ -1,5 +1,6 @@
 //! One chunk of messages: arrays per field, so that what is read often lies close together.
 
+use std::slice::Iter;
 use std::sync::Arc;
 
 use carillon_protocol::number::{ModSeq, Uid};
@@ -12,33 +13,42 @@ use super::state::Counts;
 /// Messages ascending by UID, at most [`Chunk::FULL`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chunk {
-    uids: Vec<Uid>,
+    /// Apart, so that a change of flags copies none of it.
+    fixed: Arc<Fixed>,
     system: Vec<u8>,
+    /// Empty where no message has keywords: the usual case costs nothing.
     keywords: Vec<u64>,
     modseqs: Vec<ModSeq>,
-    /// Apart, so that a change of flags copies none of it.
-    details: Arc<Vec<Arc<Details>>>,
     counts: Counts,
 }
 
+/// What stays the same about messages for as long as they are there.
+#[derive(Clone, Debug, Default)]
+struct Fixed {
+    uids: Vec<Uid>,
+    details: Vec<Arc<Details>>,
+}
+
 impl Chunk {
-    pub(super) fn message(&self, index: usize) -> Option<Message<'_>> {
-        Some(Message {
-            uid: *self.uids.get(index)?,
-            flags: Flags { system: *self.system.get(index)?, keywords: *self.keywords.get(index)? },
-            modseq: *self.modseqs.get(index)?,
-            details: self.details.get(index)?,
-        })
+    /// The messages from a place on.
+    pub(super) fn iter_from(&self, place: usize) -> ChunkIter<'_> {
+        ChunkIter {
+            uids: self.fixed.uids.get(place..).unwrap_or_default().iter(),
+            system: self.system.get(place..).unwrap_or_default().iter(),
+            keywords: self.keywords.get(place..).unwrap_or_default().iter(),
+            modseqs: self.modseqs.get(place..).unwrap_or_default().iter(),
+            details: self.fixed.details.get(place..).unwrap_or_default().iter(),
+        }
     }
 
     pub(super) fn uids(&self) -> &[Uid] {
-        &self.uids
+        &self.fixed.uids
     }
 
     /// The places of the messages of a range.
     fn places(&self, (first, last): UidRange) -> std::ops::Range<usize> {
-        let start = self.uids.partition_point(|uid| *uid < first);
-        let end = self.uids.partition_point(|uid| *uid <= last);
+        let start = self.fixed.uids.partition_point(|uid| *uid < first);
+        let end = self.fixed.uids.partition_point(|uid| *uid <= last);
         start..end.max(start)
     }
 
@@ -49,15 +59,50 @@ impl Chunk {
 
     /// A copy that has room for one more at least.
     fn roomy(&self) -> Self {
-        let room = (self.uids.len() + 1).next_power_of_two().clamp(8, Self::FULL);
+        let room = self.room();
         Self {
-            uids: copy_with_room(&self.uids, room),
+            fixed: Arc::clone(&self.fixed),
             system: copy_with_room(&self.system, room),
-            keywords: copy_with_room(&self.keywords, room),
+            keywords: if self.keywords.is_empty() { Vec::new() } else { copy_with_room(&self.keywords, room) },
             modseqs: copy_with_room(&self.modseqs, room),
-            details: Arc::new(copy_with_room(&self.details, room)),
             counts: self.counts,
         }
+    }
+
+    fn room(&self) -> usize {
+        (self.units() + 1).next_power_of_two().clamp(8, Self::FULL)
+    }
+
+    /// The keywords of all, for a change that sets some.
+    fn spelled_out(&mut self) -> &mut Vec<u64> {
+        if self.keywords.is_empty() {
+            self.keywords.resize(self.system.len(), 0);
+        }
+        &mut self.keywords
+    }
+}
+
+/// The messages of a chunk.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ChunkIter<'a> {
+    uids: Iter<'a, Uid>,
+    system: Iter<'a, u8>,
+    keywords: Iter<'a, u64>,
+    modseqs: Iter<'a, ModSeq>,
+    details: Iter<'a, Arc<Details>>,
+}
+
+impl<'a> Iterator for ChunkIter<'a> {
+    type Item = Message<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Message<'a>> {
+        Some(Message {
+            uid: *self.uids.next()?,
+            flags: Flags { system: *self.system.next()?, keywords: self.keywords.next().copied().unwrap_or(0) },
+            modseq: *self.modseqs.next()?,
+            details: self.details.next()?,
+        })
     }
 }
 
@@ -75,15 +120,15 @@ impl Node for Chunk {
     }
 
     fn first(&self) -> Option<Uid> {
-        self.uids.first().copied()
+        self.fixed.uids.first().copied()
     }
 
     fn units(&self) -> usize {
-        self.uids.len()
+        self.fixed.uids.len()
     }
 
     fn has_room(&self) -> bool {
-        self.uids.len() < Self::FULL
+        self.units() < Self::FULL
     }
 
     fn push(this: &mut Arc<Self>, message: Message<'_>) {
@@ -91,23 +136,33 @@ impl Node for Chunk {
             *this = Arc::new(this.roomy());
         }
         let chunk = Arc::make_mut(this);
-        chunk.uids.push(message.uid);
-        chunk.system.push(message.flags.system);
-        chunk.keywords.push(message.flags.keywords);
-        chunk.modseqs.push(message.modseq);
-        if Arc::get_mut(&mut chunk.details).is_none() {
-            chunk.details = Arc::new(copy_with_room(&chunk.details, chunk.uids.capacity()));
+        if message.flags.keywords != 0 || !chunk.keywords.is_empty() {
+            chunk.spelled_out().push(message.flags.keywords);
         }
-        Arc::make_mut(&mut chunk.details).push(Arc::clone(message.details));
+        chunk.system.push(message.flags.system);
+        chunk.modseqs.push(message.modseq);
+        if Arc::get_mut(&mut chunk.fixed).is_none() {
+            let room = chunk.room();
+            let Fixed { uids, details } = chunk.fixed.as_ref();
+            chunk.fixed = Arc::new(Fixed { uids: copy_with_room(uids, room), details: copy_with_room(details, room) });
+        }
+        let fixed = Arc::make_mut(&mut chunk.fixed);
+        fixed.uids.push(message.uid);
+        fixed.details.push(Arc::clone(message.details));
         chunk.counts.add(Counts::of(message));
     }
 
     fn find(&self, uid: Uid) -> Result<usize, usize> {
-        self.uids.binary_search(&uid)
+        self.fixed.uids.binary_search(&uid)
     }
 
     fn at(&self, index: usize) -> Option<Message<'_>> {
-        self.message(index)
+        Some(Message {
+            uid: *self.fixed.uids.get(index)?,
+            flags: Flags { system: *self.system.get(index)?, keywords: self.keywords.get(index).copied().unwrap_or(0) },
+            modseq: *self.modseqs.get(index)?,
+            details: self.fixed.details.get(index)?,
+        })
     }
 
     fn first_unseen(&self) -> Option<usize> {
@@ -115,7 +170,7 @@ impl Node for Chunk {
     }
 
     fn collect_deleted(&self, found: &mut dyn FnMut(Uid)) {
-        for (uid, bits) in self.uids.iter().zip(&self.system) {
+        for (uid, bits) in self.fixed.uids.iter().zip(&self.system) {
             if bits & DELETED != 0 {
                 found(*uid);
             }
@@ -127,6 +182,9 @@ impl Node for Chunk {
     }
 
     fn change(&mut self, ranges: &[UidRange], edit: FlagEdit, modseq: ModSeq) {
+        if edit.set.keywords != 0 {
+            self.spelled_out();
+        }
         for range in ranges {
             let places = self.places(*range);
             for bits in self.system.get_mut(places.clone()).unwrap_or_default() {
@@ -147,23 +205,31 @@ impl Node for Chunk {
             if places.is_empty() {
                 continue;
             }
-            self.uids.drain(places.clone());
             self.system.drain(places.clone());
-            self.keywords.drain(places.clone());
+            if !self.keywords.is_empty() {
+                self.keywords.drain(places.clone());
+            }
             self.modseqs.drain(places.clone());
-            let gone = Arc::make_mut(&mut self.details).drain(places).map(|details| details.size);
-            self.counts.size -= gone.sum::<u64>();
+            let fixed = Arc::make_mut(&mut self.fixed);
+            fixed.uids.drain(places.clone());
+            self.counts.size -= fixed.details.drain(places).map(|details| details.size).sum::<u64>();
         }
-        self.counts.messages = self.uids.len() as u64;
+        self.counts.messages = self.units() as u64;
         self.recount_flags();
     }
 
     fn absorb(&mut self, next: &Self) {
-        self.uids.extend_from_slice(&next.uids);
+        if !next.keywords.is_empty() || !self.keywords.is_empty() {
+            self.spelled_out().extend_from_slice(&next.keywords);
+        }
         self.system.extend_from_slice(&next.system);
-        self.keywords.extend_from_slice(&next.keywords);
+        if !self.keywords.is_empty() {
+            self.keywords.resize(self.system.len(), 0);
+        }
         self.modseqs.extend_from_slice(&next.modseqs);
-        Arc::make_mut(&mut self.details).extend_from_slice(&next.details);
+        let fixed = Arc::make_mut(&mut self.fixed);
+        fixed.uids.extend_from_slice(&next.fixed.uids);
+        fixed.details.extend_from_slice(&next.fixed.details);
         self.counts.add(next.counts);
     }
 }

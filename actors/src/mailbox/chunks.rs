@@ -1,6 +1,6 @@
 //! The messages of a mailbox: a persistent tree of two levels, a root over groups of 64 chunks of 128 messages. A clone is O(1), a change copies
 //! one chunk, its group and the root where a clone still holds them. Measured against other structures before it was written; the figures
-//! stand in docs/adr/0030-chunk-tree.md, `cargo run --release -p carillon-actors --example chunk_figures` prints today's.
+//! stand in docs/adr/0030-chunk-tree.md, `cargo run --release -p carillon-actors --example state_figures` prints today's.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use carillon_protocol::number::{ModSeq, Uid};
 use carillon_protocol::set::UidSet;
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, ChunkIter};
 use super::event::Details;
 use super::flags::{FlagEdit, Flags};
 use super::state::Counts;
@@ -45,7 +45,7 @@ pub(super) trait Node: Clone + Default {
     fn at(&self, index: usize) -> Option<Message<'_>>;
     fn first_unseen(&self) -> Option<usize>;
     fn collect_deleted(&self, found: &mut dyn FnMut(Uid));
-    /// Whether it holds a message of the ranges.
+    /// Whether it may hold a message of the ranges: if not, it is not even copied.
     fn touches(&self, ranges: &[UidRange]) -> bool;
     fn change(&mut self, ranges: &[UidRange], edit: FlagEdit, modseq: ModSeq);
     fn remove(&mut self, ranges: &[UidRange]);
@@ -69,6 +69,7 @@ struct Branch<N> {
 }
 
 type Group = Branch<Chunk>;
+type Section = Branch<Group>;
 
 impl<N> Default for Branch<N> {
     fn default() -> Self {
@@ -88,23 +89,24 @@ impl<N: Node> Branch<N> {
     fn edit_children(&mut self, ranges: &[UidRange], mut edit: impl FnMut(&mut N, &[UidRange])) {
         let (Some((lowest, _)), Some((_, highest))) = (ranges.first(), ranges.last()) else { return };
         let begin = self.children.partition_point(|child| child.first <= *lowest).saturating_sub(1);
-        let end = self.children.partition_point(|child| child.first <= *highest);
-        let mut start = self.children.get(begin).map_or(0, |child| child.start);
-        // Every UID of a child is below the next child's first.
-        let mut following: Vec<Uid> = self.children.iter().take(end + 1).skip(begin + 1).map(|child| child.first).collect();
-        following.push(Uid::MAX);
-        for (child, bound) in self.children.iter_mut().take(end).skip(begin).zip(following) {
-            child.start = start;
-            let hit = overlapping(ranges, child.first, bound);
-            if !hit.is_empty() && child.node.touches(hit) {
+        let mut rest = self.children.get_mut(begin..).unwrap_or_default();
+        while let Some((child, behind)) = rest.split_first_mut().filter(|(child, _)| child.first <= *highest) {
+            // Every UID of a child is below the next child's first.
+            let hit = overlapping(ranges, child.first, behind.first().map_or(Uid::MAX, |next| next.first));
+            if child.node.touches(hit) {
                 let node = Arc::make_mut(&mut child.node);
                 edit(node, hit);
                 child.counts = node.counts();
                 child.first = node.first().unwrap_or(child.first);
             }
-            start += child.counts.messages as usize;
+            rest = behind;
         }
-        for child in self.children.iter_mut().skip(end) {
+    }
+
+    /// Counts anew how many messages are before each child.
+    fn rank(&mut self) {
+        let mut start = 0;
+        for child in &mut self.children {
             child.start = start;
             start += child.counts.messages as usize;
         }
@@ -134,10 +136,17 @@ impl<N: Node> Branch<N> {
         let place = self.children.partition_point(|child| child.start <= index).checked_sub(1)?;
         Some((place, self.children.get(place)?))
     }
+
+    /// The child that has the message at a place, the place within it, and the children behind it.
+    fn split_at_index(&self, index: usize) -> (std::slice::Iter<'_, Child<N>>, Option<&N>, usize) {
+        let Some((place, child)) = self.child_of_index(index) else { return Default::default() };
+        let behind = self.children.get(place + 1..).unwrap_or_default();
+        (behind.iter(), Some(&child.node), index - child.start)
+    }
 }
 
 impl<N: Node> Node for Branch<N> {
-    const FULL: usize = 64;
+    const FULL: usize = 32;
 
     fn counts(&self) -> Counts {
         let mut sum = Counts::default();
@@ -196,11 +205,8 @@ impl<N: Node> Node for Branch<N> {
     }
 
     fn touches(&self, ranges: &[UidRange]) -> bool {
-        let bounds = self.children.iter().skip(1).map(|child| child.first).chain([Uid::MAX]);
-        self.children.iter().zip(bounds).any(|(child, bound)| {
-            let hit = overlapping(ranges, child.first, bound);
-            !hit.is_empty() && child.node.touches(hit)
-        })
+        // Whether there really is one is asked of the chunks; events name messages that are there.
+        !ranges.is_empty()
     }
 
     fn change(&mut self, ranges: &[UidRange], edit: FlagEdit, modseq: ModSeq) {
@@ -210,6 +216,7 @@ impl<N: Node> Node for Branch<N> {
     fn remove(&mut self, ranges: &[UidRange]) {
         self.edit_children(ranges, N::remove);
         self.tidy();
+        self.rank();
     }
 
     fn absorb(&mut self, next: &Self) {
@@ -224,7 +231,7 @@ impl<N: Node> Node for Branch<N> {
 /// All messages of a mailbox, ascending by UID. A clone is O(1).
 #[derive(Clone, Debug, Default)]
 pub struct Messages {
-    root: Arc<Branch<Group>>,
+    root: Arc<Branch<Section>>,
     counts: Counts,
 }
 
@@ -265,16 +272,15 @@ impl Messages {
     /// Those at some places, ascending; what lies beyond the end is left out. Starting is O(log n).
     pub fn range(&self, indexes: Range<usize>) -> Iter<'_> {
         let end = indexes.end.min(self.len());
-        let mut iter = Iter { groups: [].iter(), chunks: [].iter(), chunk: None, offset: 0, left: 0 };
-        let start = indexes.start;
-        let Some((group_place, group)) = self.root.child_of_index(start).filter(|_| start < end) else { return iter };
-        let Some((chunk_place, chunk)) = group.node.child_of_index(start - group.start) else { return iter };
-        iter.groups = self.root.children.get(group_place + 1..).unwrap_or_default().iter();
-        iter.chunks = group.node.children.get(chunk_place + 1..).unwrap_or_default().iter();
-        iter.chunk = Some(&chunk.node);
-        iter.offset = start - group.start - chunk.start;
-        iter.left = end - start;
-        iter
+        let left = end.saturating_sub(indexes.start);
+        if left == 0 {
+            return Iter::default();
+        }
+        let (sections, section, place) = self.root.split_at_index(indexes.start);
+        let (groups, group, place) = section.map_or_else(Default::default, |section| section.split_at_index(place));
+        let (chunks, chunk, place) = group.map_or_else(Default::default, |group| group.split_at_index(place));
+        let messages = chunk.map_or_else(ChunkIter::default, |chunk| chunk.iter_from(place));
+        Iter { sections, groups, chunks, messages, left }
     }
 
     /// Those of a set that are there, ascending.
@@ -289,7 +295,8 @@ impl Messages {
     /// The UIDs of all.
     pub fn uids(&self) -> UidSet {
         let mut runs = Runs::default();
-        for chunk in self.root.children.iter().flat_map(|group| &group.node.children) {
+        let groups = self.root.children.iter().flat_map(|section| &section.node.children);
+        for chunk in groups.flat_map(|group| &group.node.children) {
             chunk.node.uids().iter().for_each(|uid| runs.push(*uid));
         }
         runs.finish()
@@ -320,51 +327,49 @@ impl Messages {
     /// Changes flags and mod-sequence of those of the set that are there.
     pub(super) fn change(&mut self, uids: &UidSet, edit: FlagEdit, modseq: ModSeq) {
         let ranges: Vec<UidRange> = uids.ranges().collect();
-        if self.root.touches(&ranges) {
-            let root = Arc::make_mut(&mut self.root);
-            root.change(&ranges, edit, modseq);
-            self.counts = root.counts();
-        }
+        let root = Arc::make_mut(&mut self.root);
+        root.change(&ranges, edit, modseq);
+        self.counts = root.counts();
     }
 
     /// Takes out those of the set that are there.
     pub(super) fn remove(&mut self, uids: &UidSet) {
         let ranges: Vec<UidRange> = uids.ranges().collect();
-        if self.root.touches(&ranges) {
-            let root = Arc::make_mut(&mut self.root);
-            root.remove(&ranges);
-            self.counts = root.counts();
-        }
+        let root = Arc::make_mut(&mut self.root);
+        root.remove(&ranges);
+        self.counts = root.counts();
     }
 }
 
 /// Messages, ascending.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Iter<'a> {
+    sections: std::slice::Iter<'a, Child<Section>>,
     groups: std::slice::Iter<'a, Child<Group>>,
     chunks: std::slice::Iter<'a, Child<Chunk>>,
-    chunk: Option<&'a Chunk>,
-    offset: usize,
+    messages: ChunkIter<'a>,
     left: usize,
 }
 
 impl<'a> Iterator for Iter<'a> {
     type Item = Message<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Message<'a>> {
         if self.left == 0 {
             return None;
         }
         loop {
-            if let Some(message) = self.chunk.and_then(|chunk| chunk.message(self.offset)) {
-                self.offset += 1;
+            if let Some(message) = self.messages.next() {
                 self.left -= 1;
                 return Some(message);
             }
-            self.offset = 0;
-            self.chunk = self.chunks.next().map(|chunk| chunk.node.as_ref());
-            if self.chunk.is_none() {
-                self.chunks = self.groups.next()?.node.children.iter();
+            if let Some(chunk) = self.chunks.next() {
+                self.messages = chunk.node.iter_from(0);
+            } else if let Some(group) = self.groups.next() {
+                self.chunks = group.node.children.iter();
+            } else {
+                self.groups = self.sections.next()?.node.children.iter();
             }
         }
     }
