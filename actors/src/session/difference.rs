@@ -28,7 +28,7 @@ pub(super) struct Difference {
 
 impl Difference {
     /// More changes than this are for the pool.
-    const COSTLY_CHANGES: u64 = 2_000;
+    const COSTLY_CHANGES: u64 = 800;
 
     /// Whether [`Difference::between`] may take longer than a millisecond.
     pub(super) fn is_costly(old: &State, new: &State) -> bool {

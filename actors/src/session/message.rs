@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use carillon_protocol::mime::{BodyPart, Digest, PartContent, Summary, fields, summarise};
 use carillon_storage::{BodyHash, Journal, codec};
-use serde::{Deserialize, Serialize};
 
 use crate::mailbox::event::Details;
 use crate::refusal::Fault;
@@ -18,14 +17,6 @@ const CACHE_VERSION: u8 = 1;
 #[derive(Clone)]
 pub struct Source {
     journal: Arc<dyn Journal>,
-}
-
-/// What is kept of a body.
-#[derive(Serialize, Deserialize)]
-struct Cached {
-    /// Whether lines put before the body change nothing of its own header: it does not begin with the continuation of a line.
-    may_follow: bool,
-    summary: Summary,
 }
 
 impl Source {
@@ -43,12 +34,8 @@ impl Source {
         if !prefix.is_empty() && !is_harmless(prefix) {
             return self.summary_of_all(details, prefix);
         }
-        let cached = self.cached(&cache_key(&details.body), || Ok(self.journal.body(details.body)?))?;
-        match (prefix.is_empty(), cached.may_follow) {
-            (true, _) => Ok(cached.summary),
-            (false, true) => Ok(shifted(cached.summary, prefix.len() as u64)),
-            (false, false) => self.summary_of_all(details, prefix),
-        }
+        let summary = self.cached(&cache_key(&details.body), || Ok(self.journal.body(details.body)?))?;
+        Ok(if prefix.is_empty() { summary } else { shifted(summary, prefix.len() as u64) })
     }
 
     /// The message's sort and thread keys. One that is damaged has none, and the trace is told.
@@ -69,21 +56,21 @@ impl Source {
     /// Prefix and body taken apart together: where one changes what the other means.
     fn summary_of_all(&self, details: &Details, prefix: &[u8]) -> Result<Summary, Fault> {
         let name = BodyHash::of(&[&(prefix.len() as u64).to_le_bytes(), prefix, &details.body.0].concat());
-        Ok(self.cached(&cache_key(&name), || self.bytes(details))?.summary)
+        self.cached(&cache_key(&name), || self.bytes(details))
     }
 
     /// A cache that cannot be read or written costs time and nothing else.
-    fn cached(&self, key: &[u8], read: impl FnOnce() -> Result<Bytes, Fault>) -> Result<Cached, Fault> {
+    fn cached(&self, key: &[u8], read: impl FnOnce() -> Result<Bytes, Fault>) -> Result<Summary, Fault> {
         if let Ok(Some(bytes)) = self.journal.cache(key)
-            && let Ok(cached) = codec::decode(&bytes)
+            && let Ok(summary) = codec::decode(&bytes)
         {
-            return Ok(cached);
+            return Ok(summary);
         }
-        let cached = computed(&read()?);
-        if let Ok(bytes) = codec::encode(&cached) {
+        let summary = summarise(&read()?);
+        if let Ok(bytes) = codec::encode(&summary) {
             let _ = self.journal.put_cache(vec![(key.to_vec(), bytes.into())]);
         }
-        Ok(cached)
+        Ok(summary)
     }
 
     /// The whole message.
@@ -128,15 +115,11 @@ impl Source {
 
 /// The cache entry of a body that just arrived and is still in memory: whoever stores it may put this beside it ([`Journal::put_cache`]).
 pub fn cache_entry(name: &BodyHash, body: &[u8]) -> Option<(Vec<u8>, Bytes)> {
-    Some((cache_key(name), codec::encode(&computed(body)).ok()?.into()))
+    Some((cache_key(name), codec::encode(&summarise(body)).ok()?.into()))
 }
 
 fn cache_key(name: &BodyHash) -> Vec<u8> {
     [b"summary".as_slice(), &[CACHE_VERSION], &name.0].concat()
-}
-
-fn computed(bytes: &[u8]) -> Cached {
-    Cached { may_follow: !matches!(bytes.first(), Some(b' ' | b'\t')), summary: summarise(bytes) }
 }
 
 fn prefix(details: &Details) -> &[u8] {
@@ -151,7 +134,8 @@ fn whole(bytes: Bytes, expected: u64) -> Result<Bytes, Fault> {
     Err(Fault::Damaged(format!("a message has {} octets where its record says {expected}", bytes.len())))
 }
 
-/// Whether a prefix is whole lines of fields that say nothing about the envelope and the structure, so that it only moves what follows.
+/// Whether a prefix is whole lines of fields that say nothing about the envelope and the structure, so that it only moves what follows: also
+/// where the body begins with no field, for at worst its first line continues a field that nobody asks for.
 fn is_harmless(prefix: &[u8]) -> bool {
     const HARMLESS: [&str; 6] = ["Return-Path", "Delivered-To", "Received", "X-Original-To", "Envelope-To", "Received-SPF"];
     let known: usize =

@@ -114,6 +114,12 @@ impl Reader {
         self.ghosts.partition_point(|ghost| ghost.uid < uid)
     }
 
+    /// Both included.
+    pub(super) fn ghosts_between(&self, first: Uid, last: Uid) -> &[Ghost] {
+        let end = self.ghosts.partition_point(|ghost| ghost.uid <= last);
+        self.ghosts.get(self.ghosts_below(first)..end).unwrap_or_default()
+    }
+
     fn ghost(&self, uid: Uid) -> Option<&Ghost> {
         self.ghosts.get(self.ghosts_below(uid)).filter(|ghost| ghost.uid == uid)
     }
@@ -142,13 +148,11 @@ impl Reader {
         let messages = &self.messages;
         let start = messages.index_of(first).unwrap_or_else(|place| place);
         let end = messages.index_of(last).map_or_else(|place| place, |place| place + 1);
-        let ghost_start = self.ghosts_below(first);
-        let ghost_end = self.ghosts.partition_point(|ghost| ghost.uid <= last);
         Merged {
             recent: &self.recent,
-            place: start + ghost_start,
+            place: start + self.ghosts_below(first),
             living: messages.range(start..end.max(start)).peekable(),
-            ghosts: self.ghosts.get(ghost_start..ghost_end).unwrap_or_default().iter().peekable(),
+            ghosts: self.ghosts_between(first, last).iter().peekable(),
         }
     }
 }

@@ -155,7 +155,8 @@ impl View {
 
     /// The messages among `uids` that are expunged and whose EXPUNGE was not told yet.
     pub fn ghosts_among(&self, uids: &UidSet) -> UidSet {
-        let ghosts = self.reader.ghosts.iter().map(|ghost| ghost.uid);
+        let (Some(first), Some(last)) = (uids.first(), uids.last()) else { return UidSet::new() };
+        let ghosts = self.reader.ghosts_between(first, last).iter().map(|ghost| ghost.uid);
         ghosts.filter(|uid| uids.contains(*uid)).collect()
     }
 
@@ -290,10 +291,9 @@ impl View {
 
     /// Those of `uids` that are no ghosts, and none that is not there at the ends.
     fn without_ghosts(&self, uids: &UidSet) -> UidSet {
-        if uids.is_empty() {
-            return UidSet::new();
-        }
-        let living = uids.difference(&self.reader.ghosts.iter().map(|ghost| ghost.uid).collect());
+        let (Some(first), Some(last)) = (uids.first(), uids.last()) else { return UidSet::new() };
+        let ghosts = self.reader.ghosts_between(first, last).iter().map(|ghost| ghost.uid);
+        let living = uids.difference(&ghosts.collect());
         if self.reader.messages(&living).next().is_some() { living } else { UidSet::new() }
     }
 }
