@@ -1,6 +1,6 @@
 //! Commands as values, and the one table of their rules.
 
-use bytes::Bytes;
+use std::fmt;
 
 use crate::date::{Day, InternalDate};
 use crate::flag::{FlagChange, FlagSet, Keyword, SystemFlag};
@@ -288,9 +288,9 @@ pub enum FetchItem {
     BodyStructure,
     /// RFC822: as BODY[], under its own name
     Rfc822,
-    /// RFC822.HEADER: as BODY.PEEK[HEADER], under its own name
+    /// RFC822.HEADER: as `BODY.PEEK[HEADER]`, under its own name
     Rfc822Header,
-    /// RFC822.TEXT: as BODY[TEXT], under its own name
+    /// RFC822.TEXT: as `BODY[TEXT]`, under its own name
     Rfc822Text,
     /// BODY[...] or BODY.PEEK[...]
     Section { section: Section, partial: Option<Partial>, peek: bool },
@@ -480,36 +480,18 @@ impl SearchKey {
     }
 }
 
-/// A frame: one command as it came in, its message literals aside.
-#[derive(Clone, Debug, Default)]
+/// A frame: one command as it came in, its message literals aside. Debug output shows lengths only: there may be a password in it.
+#[derive(Clone, Default)]
 pub struct Frame {
     /// The text without the last CRLF, all literals in it as `{length}`, CRLF and bytes. A message literal of APPEND is replaced by NUL,
     /// its index in decimal, NUL; `~` stands in front of either where it is a literal8. NUL stands nowhere else outside literal8.
     pub text: Vec<u8>,
-    /// The message literals.
-    pub messages: Vec<MessageBytes>,
+    /// The lengths of its message literals in bytes, in order. Whoever reads frames has kept the bytes.
+    pub messages: Vec<u64>,
 }
 
-/// The bytes of a message literal.
-#[derive(Clone, Debug)]
-pub enum MessageBytes {
-    /// In memory.
-    Memory(Bytes),
-    /// Spooled to a file by whoever read the frame.
-    File {
-        /// Where.
-        path: std::path::PathBuf,
-        /// How long, in bytes.
-        length: u64,
-    },
-}
-
-impl MessageBytes {
-    /// The length in bytes.
-    pub const fn length(&self) -> u64 {
-        match self {
-            Self::Memory(bytes) => bytes.len() as u64,
-            Self::File { length, .. } => *length,
-        }
+impl fmt::Debug for Frame {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Frame").field("bytes", &self.text.len()).field("messages", &self.messages).finish()
     }
 }

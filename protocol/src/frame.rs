@@ -8,6 +8,8 @@ mod limits;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 use self::header::{Header, TAIL_BYTES, literal_header};
@@ -15,8 +17,8 @@ pub use self::limits::{FrameLimits, Limit, Lost};
 use crate::command::{Frame, Tag};
 use crate::grammar::{self, SyntaxError};
 
-/// What comes out of the reader.
-#[derive(Clone, Debug)]
+/// What comes out of the reader. Debug output shows no bytes of the peer's.
+#[derive(Clone)]
 pub enum Step {
     /// Nothing before more bytes are pushed.
     NeedMore,
@@ -39,7 +41,7 @@ pub enum Step {
     MessageChunk(Bytes),
     /// The message is complete.
     MessageEnd,
-    /// A command is complete. Its `messages` are empty: the caller has them and puts them in, in order.
+    /// A command is complete. The caller has the bytes of its messages.
     Frame(Frame),
     /// The line that was asked for with [`FrameReader::expect_line`], without its end.
     Line(Vec<u8>),
@@ -57,7 +59,6 @@ pub enum Step {
 }
 
 /// The reader of one connection. Holds at most what the limits allow and what was pushed and not yet read; nothing between commands.
-#[derive(Debug)]
 pub struct FrameReader {
     limits: FrameLimits,
     input: BytesMut,
@@ -70,18 +71,18 @@ pub struct FrameReader {
 }
 
 /// The command that is being read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Unfinished {
     text: Vec<u8>,
     line_bytes: usize,
     literals_bytes: usize,
     literal_count: usize,
-    messages: usize,
+    /// The lengths of its messages.
+    messages: Vec<u64>,
     /// It is APPEND and its mailbox is complete: literals are messages.
     takes_messages: bool,
 }
 
-#[derive(Debug)]
 enum State {
     /// In a line.
     Line,
@@ -117,7 +118,6 @@ enum Place {
 }
 
 /// A refused command while it is stepped over.
-#[derive(Debug)]
 struct Skip {
     why: Refusal,
     tag: Option<Tag>,
@@ -270,8 +270,8 @@ impl FrameReader {
         match literal_header(content) {
             None => {
                 self.command.text.extend_from_slice(content);
-                let text = std::mem::take(&mut self.command).text;
-                Advance::Break(Step::Frame(Frame { text, messages: Vec::new() }))
+                let Unfinished { text, messages, .. } = std::mem::take(&mut self.command);
+                Advance::Break(Step::Frame(Frame { text, messages }))
             }
             Some(header) => {
                 self.command.text.extend_from_slice(content.get(..header.start).unwrap_or_default());
@@ -300,7 +300,8 @@ impl FrameReader {
             command.text.push(b'~');
         }
         let place = if command.takes_messages {
-            command.text.extend_from_slice(format!("\0{}\0", command.messages).as_bytes());
+            command.text.extend_from_slice(format!("\0{}\0", command.messages.len()).as_bytes());
+            command.messages.push(length);
             Place::NewMessage
         } else {
             command.text.extend_from_slice(format!("{{{length}}}\r\n").as_bytes());
@@ -322,7 +323,7 @@ impl FrameReader {
     fn broken_limit(&self, length: u64) -> Option<Limit> {
         let (limits, command) = (&self.limits, &self.command);
         if command.takes_messages {
-            return if command.messages >= limits.messages {
+            return if command.messages.len() >= limits.messages {
                 Some(Limit::Messages)
             } else {
                 (length > limits.message_bytes).then_some(Limit::Message)
@@ -339,12 +340,11 @@ impl FrameReader {
         if literal.place == Place::NewMessage {
             let (length, binary) = (literal.left, literal.binary);
             self.state = State::Literal(Literal { place: Place::Message, ..literal });
-            return Advance::Break(Step::MessageStart { index: self.command.messages, length, binary });
+            return Advance::Break(Step::MessageStart { index: self.command.messages.len().saturating_sub(1), length, binary });
         }
         if literal.left == 0 {
             self.state = State::Line;
             if literal.place == Place::Message {
-                self.command.messages += 1;
                 return Advance::Break(Step::MessageEnd);
             }
             return Advance::Continue(());
@@ -456,6 +456,29 @@ impl FrameReader {
     fn lose(&mut self, lost: Lost) -> Advance {
         self.state = State::Losing(lost);
         Advance::Continue(())
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeedMore => formatter.write_str("NeedMore"),
+            Self::Continue { announced } => write!(formatter, "Continue({announced})"),
+            Self::MessageStart { index, length, .. } => write!(formatter, "MessageStart({index}, {length})"),
+            Self::MessageChunk(bytes) => write!(formatter, "MessageChunk({} bytes)", bytes.len()),
+            Self::MessageEnd => formatter.write_str("MessageEnd"),
+            Self::Frame(frame) => frame.fmt(formatter),
+            Self::Line(line) => write!(formatter, "Line({} bytes)", line.len()),
+            Self::TooBig { limit, .. } => write!(formatter, "TooBig({limit:?})"),
+            Self::SyntaxError(error) => error.fmt(formatter),
+            Self::Fatal(lost) => write!(formatter, "Fatal({lost:?})"),
+        }
+    }
+}
+
+impl fmt::Debug for FrameReader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("FrameReader").field("held_bytes", &self.held_bytes()).finish_non_exhaustive()
     }
 }
 

@@ -1,14 +1,13 @@
 //! What the fuzz targets share: a peer that sends bytes in pieces.
 
-use bytes::Bytes;
-use carillon_protocol::command::{Frame, MessageBytes};
+use carillon_protocol::command::Frame;
 use carillon_protocol::frame::{FrameLimits, FrameReader, Step};
 
-/// All frames that come out of the bytes when they arrive in pieces of `chunk`. Continuations are granted.
+/// All frames that come out of the bytes when they arrive in pieces of `chunk`, with their messages. Continuations are granted.
 ///
 /// # Panics
 /// If the reader makes steps without progress, or holds more than its limits allow.
-pub fn frames(limits: FrameLimits, bytes: &[u8], chunk: usize) -> Vec<Frame> {
+pub fn frames(limits: FrameLimits, bytes: &[u8], chunk: usize) -> Vec<(Frame, Vec<Vec<u8>>)> {
     let mut reader = FrameReader::new(limits);
     let mut messages: Vec<Vec<u8>> = Vec::new();
     let mut frames = Vec::new();
@@ -22,8 +21,8 @@ pub fn frames(limits: FrameLimits, bytes: &[u8], chunk: usize) -> Vec<Frame> {
                 Step::MessageStart { .. } => messages.push(Vec::new()),
                 Step::MessageChunk(chunk) => messages.last_mut().expect("it has begun").extend_from_slice(&chunk),
                 Step::Frame(frame) => {
-                    let messages = messages.drain(..).map(|message| MessageBytes::Memory(Bytes::from(message))).collect();
-                    frames.push(Frame { messages, ..frame });
+                    assert!(frame.messages.iter().copied().eq(messages.iter().map(|message| message.len() as u64)));
+                    frames.push((frame, std::mem::take(&mut messages)));
                 }
                 Step::TooBig { .. } | Step::SyntaxError(_) | Step::Fatal(_) => messages.clear(),
                 Step::Continue { .. } | Step::MessageEnd | Step::Line(_) => {}

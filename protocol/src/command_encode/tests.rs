@@ -1,8 +1,7 @@
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::{DateComparison, Frame, ListKind, MessageBytes, MessageLiteral, SearchKey, SpecialUse, StatusItem, Tag};
+use crate::command::{DateComparison, Frame, ListKind, MessageLiteral, SearchKey, SpecialUse, StatusItem, Tag};
 use crate::date::{Day, InternalDate};
 use crate::flag::{Flag, Keyword, SystemFlag};
 use crate::frame::{FrameLimits, FrameReader, Step};
@@ -12,24 +11,20 @@ use crate::text::Secret;
 /// Sends the bytes through the frame reader as a server does.
 fn receive(bytes: &[u8], chunk: usize) -> Frame {
     let mut reader = FrameReader::new(FrameLimits { line_bytes: 1 << 20, literals_bytes: 1 << 20, ..FrameLimits::AUTHENTICATED });
-    let mut messages: Vec<Vec<u8>> = Vec::new();
+    let mut frames = Vec::new();
     for chunk in bytes.chunks(chunk) {
         reader.push(chunk);
         loop {
             match reader.step() {
                 Step::NeedMore => break,
-                Step::MessageStart { .. } => messages.push(Vec::new()),
-                Step::MessageChunk(chunk) => messages.last_mut().unwrap().extend_from_slice(&chunk),
-                Step::MessageEnd => {}
-                Step::Frame(frame) => {
-                    let messages = messages.into_iter().map(|message| MessageBytes::Memory(Bytes::from(message))).collect();
-                    return Frame { messages, ..frame };
-                }
+                Step::MessageStart { .. } | Step::MessageChunk(_) | Step::MessageEnd => {}
+                Step::Frame(frame) => frames.push(frame),
                 other => panic!("{other:?}"),
             }
         }
     }
-    panic!("no frame");
+    let [frame] = frames.try_into().unwrap();
+    frame
 }
 
 fn text() -> impl Strategy<Value = String> {

@@ -50,7 +50,7 @@ pub enum Limit {
     Literals,
     /// [`FrameLimits::literal_count`]
     LiteralCount,
-    /// [`FrameLimits::message_bytes`]: the one that is answered with NO [TOOBIG].
+    /// [`FrameLimits::message_bytes`]: the one that is answered with `NO [TOOBIG]`.
     Message,
     /// [`FrameLimits::messages`]
     Messages,

@@ -123,6 +123,15 @@ fn messages_are_handed_out() {
 }
 
 #[test]
+fn a_frame_knows_its_messages() {
+    let mut reader = FrameReader::new(SMALL);
+    reader.push(b"a APPEND x {1+}\r\na ~{2+}\r\nbc\r\nb APPEND x {3+}\r\nabc\r\n");
+    let frames = std::iter::from_fn(|| Some(reader.step()).filter(|step| !matches!(step, Step::NeedMore)));
+    let frames = frames.filter_map(|step| if let Step::Frame(frame) = step { Some(frame.messages) } else { None });
+    assert_eq!(frames.collect::<Vec<_>>(), [vec![1, 2], vec![3]]);
+}
+
+#[test]
 fn raw_lines() {
     let mut reader = FrameReader::new(SMALL);
     let mut found = Vec::new();
@@ -262,6 +271,20 @@ fn discarding_what_was_pipelined() {
     let mut found = Vec::new();
     steps(&mut reader, &mut found);
     assert_eq!(found, [frame("d NOOP")]);
+}
+
+#[test]
+fn debug_output_shows_nothing_of_the_peer() {
+    let mut reader = FrameReader::new(SMALL);
+    reader.push(b"a LOGIN x hunter2\r\nb APPEND x {7+}\r\nhunter2 hunter2\r\nhunter2");
+    for expected in ["Frame", "MessageStart", "MessageChunk", "MessageEnd", "Frame", "Line"] {
+        if expected == "Line" {
+            reader.expect_line();
+            reader.push(b"\r\n");
+        }
+        let shown = format!("{:?} {reader:?}", reader.step());
+        assert!(shown.starts_with(expected) && !shown.contains("hunter2") && !shown.contains("104, 117"), "{shown}");
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn message_literal<'a>(input: &'a [u8], context: Context<'_>, next: usize) -> Pa
     let (rest, index) = expected(WHAT, delimited(char('\0'), index, char('\0'))).parse(rest)?;
     let index = usize::try_from(index).unwrap_or(usize::MAX);
     match context.frame.messages.get(index).filter(|_| index == next) {
-        Some(bytes) => Ok((rest, MessageLiteral { index, length: bytes.length(), binary: tilde.is_some() })),
+        Some(length) => Ok((rest, MessageLiteral { index, length: *length, binary: tilde.is_some() })),
         None => fail(input, WHAT),
     }
 }

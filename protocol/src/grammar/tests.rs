@@ -1,12 +1,11 @@
 mod search;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 use crate::command::{
-    AppendMessage, DateComparison, Expunges, FetchItem, ListKind, MessageBytes, MessageLiteral, Partial, SearchKey, Section,
-    SectionText, SortCriterion, SortKey, SpecialUse, States, StatusItem, ThreadAlgorithm,
+    AppendMessage, DateComparison, Expunges, FetchItem, ListKind, MessageLiteral, Partial, SearchKey, Section, SectionText,
+    SortCriterion, SortKey, SpecialUse, States, StatusItem, ThreadAlgorithm,
 };
 use crate::date::{Day, InternalDate};
 use crate::flag::{Flag, FlagChange, FlagSet, Keyword, SystemFlag};
@@ -15,7 +14,7 @@ use crate::set::{SequenceSet, SetItem, SetNumber};
 use crate::text::Secret;
 
 fn frame(text: &[u8]) -> Frame {
-    Frame { text: text.to_vec(), messages: vec![MessageBytes::Memory(Bytes::from_static(b"abc")); 3] }
+    Frame { text: text.to_vec(), messages: vec![3; 3] }
 }
 
 fn try_command(text: impl AsRef<[u8]>) -> Result<Command, CommandError> {

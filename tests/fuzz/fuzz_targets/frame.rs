@@ -11,7 +11,8 @@ const LIMITS: FrameLimits =
 fuzz_target!(|input: (u8, &[u8])| {
     let (chunk, bytes) = input;
     // A client that doesn't wait for a refused literal is found out only if it is quicker than the answer: the pieces decide.
-    let texts = |chunk| frames(LIMITS, bytes, chunk).into_iter().map(|frame| frame.text).collect::<Vec<_>>();
+    let texts =
+        |chunk| frames(LIMITS, bytes, chunk).into_iter().map(|(frame, messages)| (frame.text, messages)).collect::<Vec<_>>();
     let (whole, cut) = (texts(usize::MAX), texts(usize::from(chunk)));
     assert!(cut.starts_with(&whole), "{whole:?} {cut:?}");
 });

@@ -2,7 +2,7 @@
 #![no_main]
 
 use carillon_fuzz::frames;
-use carillon_protocol::command::{Command, Frame, MessageBytes};
+use carillon_protocol::command::Command;
 use carillon_protocol::command_encode::{command_bytes, encode_command};
 use carillon_protocol::frame::FrameLimits;
 use carillon_protocol::grammar::parse;
@@ -12,27 +12,20 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: (bool, bool, &[u8])| {
     let (dotted, utf8, bytes) = input;
     let format = NameFormat { separator: if dotted { '.' } else { '/' }, utf8 };
-    for frame in frames(FrameLimits::AUTHENTICATED, bytes, usize::MAX) {
+    for (frame, messages) in frames(FrameLimits::AUTHENTICATED, bytes, usize::MAX) {
         let Ok(tagged) = parse(&frame, format) else { continue };
         if has_other_charset(&tagged.command) {
             continue;
         }
-        let messages: Vec<&[u8]> = frame.messages.iter().map(memory).collect();
         let written = command_bytes(&encode_command(&tagged, format), &messages);
         // Escapes and announcements may be longer than what was read.
-        let limits = FrameLimits { line_bytes: 1 << 20, literals_bytes: 1 << 20, literal_count: 1 << 20, ..FrameLimits::AUTHENTICATED };
-        let again: Vec<Frame> = frames(limits, &written, usize::MAX);
+        let limits =
+            FrameLimits { line_bytes: 1 << 20, literals_bytes: 1 << 20, literal_count: 1 << 20, ..FrameLimits::AUTHENTICATED };
+        let again = frames(limits, &written, usize::MAX);
         assert_eq!(again.len(), 1);
-        assert_eq!(again.first().map(|frame| parse(frame, format)), Some(Ok(tagged)));
+        assert_eq!(again.first().map(|(frame, _)| parse(frame, format)), Some(Ok(tagged)));
     }
 });
-
-fn memory(message: &MessageBytes) -> &[u8] {
-    match message {
-        MessageBytes::Memory(bytes) => bytes,
-        MessageBytes::File { .. } => &[],
-    }
-}
 
 /// Several texts of a legacy charset can stand for one text.
 fn has_other_charset(command: &Command) -> bool {
