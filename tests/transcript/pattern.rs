@@ -21,8 +21,10 @@ impl Pattern {
 
     /// Whether the response fits; binds variables where it does.
     pub fn matches(&self, response: &[u8], variables: &mut Variables) -> bool {
-        if matches!(self.tokens.as_slice(), [Token::Atom(star), rest] if star == b"*" && is_rest(rest)) {
-            return response.starts_with(b"* ");
+        if let [Token::Atom(first), rest] = self.tokens.as_slice()
+            && is_rest(rest)
+        {
+            return response.split(|byte| *byte == b' ').next() == Some(first.as_slice());
         }
         let Ok(got) = tokens(response) else { return false };
         let mut bound = variables.clone();
@@ -60,7 +62,7 @@ fn match_response(pattern: &[Token], got: &[Token], bound: &mut Variables) -> bo
         "CAPABILITY" | "ENABLED" => {
             head(pattern, got, 2, bound) && match_free(&upper(tail(pattern, 2)), &upper(tail(got, 2)), bound)
         }
-        "SEARCH" => head(pattern, got, 2, bound) && match_free(tail(pattern, 2), tail(got, 2), bound),
+        "SEARCH" => head(pattern, got, 2, bound) && match_free(&each(tail(pattern, 2)), &each(tail(got, 2)), bound),
         "FLAGS" => head(pattern, got, 2, bound) && match_each(tail(pattern, 2), tail(got, 2), Order::Free, bound),
         "LIST" | "LSUB" => {
             head(pattern, got, 2, bound)
@@ -80,6 +82,17 @@ fn match_response(pattern: &[Token], got: &[Token], bound: &mut Variables) -> bo
 
 fn head(pattern: &[Token], got: &[Token], count: usize, bound: &mut Variables) -> bool {
     pattern.len() >= count && got.len() >= count && match_sequence(&pattern[..count], &got[..count], bound)
+}
+
+/// The numbers of SEARCH, sets one by one.
+fn each(tokens: &[Token]) -> Vec<Token> {
+    let split = |token: &Token| match token {
+        Token::Atom(bytes) => {
+            numbers(bytes).map(|found| found.iter().map(|number| Token::Atom(number.to_string().into_bytes())).collect())
+        }
+        _ => None,
+    };
+    tokens.iter().flat_map(|token| split(token).unwrap_or_else(|| vec![token.clone()])).collect()
 }
 
 /// Capabilities have no case.
@@ -319,6 +332,7 @@ mod tests {
         assert!(!fits("* 1 FETCH (UID 1)", "* 1 FETCH (FLAGS (b a) UID 1)"));
         assert!(fits("* SEARCH 3 2", "* SEARCH 2 3"));
         assert!(!fits("* SEARCH 3", "* SEARCH 2 3"));
+        assert!(fits("* SEARCH 2:4,9", "* SEARCH 2 3 4 9"));
         assert!(fits("* SEARCH", "* SEARCH"));
         assert!(!fits("* SORT 3 2", "* SORT 2 3"));
         assert!(fits("* STATUS x (MESSAGES 1 UIDNEXT 2)", "* STATUS \"x\" (UIDNEXT 2 MESSAGES 1)"));

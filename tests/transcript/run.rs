@@ -34,8 +34,16 @@ pub fn play(script: &Script, target: &Target, own: Option<&mut Server>, user: &s
     for (name, value) in [("user", user), ("other", &other), ("password", &target.password)] {
         variables.insert(name.to_owned(), value.as_bytes().to_vec());
     }
-    let mut stage =
-        Stage { script, target: target.clone(), own, variables, sessions: BTreeMap::new(), user: user.to_owned(), other };
+    let mut stage = Stage {
+        script,
+        target: target.clone(),
+        own,
+        variables,
+        sessions: BTreeMap::new(),
+        lingering: BTreeMap::new(),
+        user: user.to_owned(),
+        other,
+    };
     match stage.play() {
         Ok(()) => Outcome::Passed,
         Err(Failure::Skip(why)) => Outcome::Skipped(why),
@@ -54,6 +62,8 @@ struct Stage<'a> {
     own: Option<&'a mut Server>,
     variables: Variables,
     sessions: BTreeMap<u32, Wire>,
+    /// What may still come to a session: the `S1?` lines since its last tagged reply.
+    lingering: BTreeMap<u32, Vec<Pattern>>,
     user: String,
     other: String,
 }
@@ -106,8 +116,9 @@ impl Stage<'_> {
             }
         }
         let last = steps.last().map_or(1, |step| step.line);
-        for (session, wire) in &mut self.sessions {
-            if let Ok(extra) = wire.response(Duration::from_millis(1)) {
+        let sessions: Vec<u32> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            if let Ok(extra) = self.unexpected(session, Duration::from_millis(1)) {
                 return Err(Failure::At(last, format!("at the end session {session} had been sent more: {}", show(&extra))));
             }
         }
@@ -163,12 +174,26 @@ impl Stage<'_> {
         wire.send(&pending).map_err(|error| error.to_string())
     }
 
+    /// The next response that no `S1?` line allows.
+    fn unexpected(&mut self, session: u32, patience: Duration) -> Result<Vec<u8>, Silence> {
+        let mut variables = self.variables.clone();
+        loop {
+            let got = self.session(session).map_err(Silence::Broken)?.response(patience)?;
+            let allowed =
+                self.lingering.get(&session).is_some_and(|may| may.iter().any(|pattern| pattern.matches(&got, &mut variables)));
+            if !allowed {
+                return Ok(got);
+            }
+        }
+    }
+
     /// Reads until every expected line came; an unexpected one is a failure.
     fn expect(&mut self, session: u32, group: Vec<Expected<'_>>) -> Result<(), Failure> {
         let first_line = group.first().map_or(0, |expected| expected.line);
         self.session(session).map_err(|what| Failure::At(first_line, what))?;
         let mut variables = self.variables.clone();
         let Some(wire) = self.sessions.get_mut(&session) else { return Ok(()) };
+        let tagged = group.iter().any(|expected| expected.kind == Expect::InOrder && !expected.text.starts_with(['*', '+']));
         let mut open: Vec<Expected<'_>> = group;
         while let Some(waiting) = open.iter().find(|expected| matches!(expected.kind, Expect::InOrder | Expect::AnyOrder)) {
             let (line, text) = (waiting.line, waiting.text.to_owned());
@@ -181,7 +206,13 @@ impl Stage<'_> {
             if let Some(never) = forbidden {
                 return Err(Failure::At(never.line, format!("must not come: {}", show(&got))));
             }
+            let still_may = || {
+                self.lingering
+                    .get(&session)
+                    .is_some_and(|may| may.iter().any(|pattern| pattern.matches(&got, &mut self.variables.clone())))
+            };
             match find(&open, &got, &mut variables) {
+                None if still_may() => {}
                 Some(place) if open[place].kind == Expect::Maybe => {}
                 Some(place) => drop(open.remove(place)),
                 None => {
@@ -193,6 +224,11 @@ impl Stage<'_> {
             }
             self.variables = variables.clone();
         }
+        let may = self.lingering.entry(session).or_default();
+        if tagged {
+            may.clear();
+        }
+        may.extend(open.iter().filter(|expected| expected.kind == Expect::Maybe).map(|expected| expected.pattern.clone()));
         Ok(())
     }
 
@@ -239,7 +275,7 @@ impl Stage<'_> {
                     Err(failed(format!("expected the end of the connection, got {closed:?}")))
                 }
             }
-            "quiet" => match self.session(session).map_err(failed)?.response(QUIET) {
+            "quiet" => match self.unexpected(session, QUIET) {
                 Err(Silence::Timeout) => Ok(()),
                 Err(other) => Err(failed(format!("expected silence, got {other:?}"))),
                 Ok(extra) => Err(failed(format!("expected silence, got {}", show(&extra)))),
