@@ -1,0 +1,94 @@
+//! A message that comes in, by whatever way: hashed, read once for its structure, and made ready for the mailbox.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use carillon_protocol::date::InternalDate;
+use carillon_protocol::flag::FlagSet;
+use carillon_protocol::mime;
+use carillon_storage::{Body, BodyHash, BodySource, Journal, codec};
+
+use crate::mailbox::details;
+use crate::mailbox::event::Origin;
+use crate::mailbox::requests::NewMessage;
+use crate::refusal::{Fault, Refusal};
+use crate::session::message::summary_key;
+
+/// Where the bytes of a message are that comes in.
+#[derive(Debug)]
+pub enum Content {
+    /// In memory.
+    Memory(Vec<u8>),
+    /// In a file that the journal's `spool` named.
+    File(PathBuf),
+}
+
+/// A message that comes in.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its bytes, without the prefix.
+    pub content: Content,
+    /// Header lines of this recipient alone.
+    pub prefix: Option<Arc<[u8]>>,
+    /// Whether its bytes hold a NUL: then its binary parts are re-encoded, so that all items speak of the same bytes.
+    pub has_nul: bool,
+    /// INTERNALDATE.
+    pub internal_date: InternalDate,
+    /// Now, in seconds since 1970.
+    pub save_date: u64,
+    /// Its flags.
+    pub flags: FlagSet,
+    /// How it comes.
+    pub origin: Origin,
+}
+
+/// Makes several messages ready. Blocks on the disk and on parsing: call it in the pool.
+///
+/// # Errors
+/// A message of which nothing can be kept (no bytes), or a disk that fails.
+pub fn prepare_all(journal: &dyn Journal, arrivals: Vec<Arrival>) -> Result<Vec<NewMessage>, Refusal> {
+    arrivals.into_iter().map(|arrival| prepare(journal, arrival)).collect()
+}
+
+/// Makes one message ready. Its summary is kept beside the body, so that no FETCH of envelopes parses mail again.
+///
+/// # Errors
+/// As [`prepare_all`].
+pub fn prepare(journal: &dyn Journal, arrival: Arrival) -> Result<NewMessage, Refusal> {
+    let (mut bytes, mut file) = match arrival.content {
+        Content::Memory(bytes) => (bytes, None),
+        Content::File(path) => {
+            let bytes = std::fs::read(&path).map_err(|error| Fault::Unavailable(error.to_string()))?;
+            (bytes, Some(path))
+        }
+    };
+    if arrival.has_nul
+        && let Some(encoded) = mime::without_nul(&bytes)
+    {
+        bytes = encoded;
+        // What is stored is no longer what the file holds; the journal sweeps its spool at start.
+        if let Some(path) = file.take() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    if bytes.is_empty() {
+        return Err(Refusal::EmptyMessage);
+    }
+    let hash = BodyHash::of(&bytes);
+    let summary = mime::summarise(&bytes);
+    let encoded = codec::encode(&summary).map_err(|_| Fault::Bug("a summary that cannot be encoded"))?;
+    journal.put_cache(vec![(summary_key(hash), encoded.into())]).map_err(Fault::from)?;
+    let length = bytes.len() as u64;
+    let prefix_length = arrival.prefix.as_ref().map_or(0, |prefix| prefix.len() as u64);
+    let new = details::New {
+        prefix: arrival.prefix,
+        body: hash,
+        size: length + prefix_length,
+        internal_date: arrival.internal_date,
+        save_date: arrival.save_date,
+    };
+    let details = Arc::new(details::details(new, &summary));
+    let source = file.map_or_else(|| BodySource::Memory(Bytes::from(bytes)), BodySource::File);
+    Ok(NewMessage { flags: arrival.flags, details, origin: arrival.origin, body: Some(Body { hash, length, source }) })
+}

@@ -1,0 +1,119 @@
+//! The actor of a connection: hears its doorbells and its stop, while the future that it owns serves the connection.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::fut::WrapFuture;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient};
+use carillon_storage::Author;
+use tokio::net::TcpStream;
+use tracing::Instrument;
+
+use super::bells::Bells;
+use super::connection::{Connection, Wire};
+use super::reply::Farewell;
+use super::settings::Doors;
+use super::state::{Counts, Session};
+use crate::directory::requests::Stop;
+use crate::doorbell::{Doorbell, Rang};
+
+/// The half of a session that other actors can reach.
+pub struct SessionActor {
+    bells: Rc<Bells>,
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Rang> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, rang: Rang, _context: &mut Self::Context) {
+        self.bells.rang(rang.watch);
+    }
+}
+
+impl Handler<Stop> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _stop: Stop, _context: &mut Self::Context) {
+        self.bells.stop(Farewell::Shutdown);
+    }
+}
+
+/// How a connection begins.
+pub enum Transport {
+    /// In plain text; STARTTLS may follow.
+    Plain(TcpStream),
+    /// With a TLS handshake.
+    Tls(TcpStream),
+    /// A pipe of the simulation, in plain text.
+    Pipe(tokio::io::DuplexStream),
+}
+
+/// Starts the session of a connection on the calling thread's arbiter.
+pub fn start(doors: Arc<Doors>, transport: Transport, peer: SocketAddr) -> Addr<SessionActor> {
+    SessionActor::create(move |context| {
+        let bell: Recipient<Rang> = context.address().recipient();
+        let stop: Recipient<Stop> = context.address().recipient();
+        let bells = Bells::new(Box::new(move |watch| Doorbell::new(bell.clone(), watch)), stop);
+        let serving = serve(doors, transport, peer, bells.clone());
+        context.spawn(serving.into_actor(&SessionActor { bells: bells.clone() }).map(|(), _, context| context.stop()));
+        SessionActor { bells }
+    })
+}
+
+async fn serve(doors: Arc<Doors>, transport: Transport, peer: SocketAddr, bells: Rc<Bells>) {
+    let id = doors.core.ids.session();
+    let is_tls_first = matches!(transport, Transport::Tls(_));
+    let span = tracing::info_span!("session", id = %id, peer = %peer, tls = is_tls_first, account = tracing::field::Empty);
+    let wire: Box<dyn Wire> = match transport {
+        Transport::Plain(stream) | Transport::Tls(stream) => {
+            // Without it a push waits for the acknowledgement of the one before. A socket that refuses it is slower, not wrong.
+            let _ = stream.set_nodelay(true);
+            Box::new(stream)
+        }
+        Transport::Pipe(pipe) => Box::new(pipe),
+    };
+    let settings = &doors.settings;
+    let connection = Connection::new(wire, settings.name_format(), doors.core.limits.write_timeout);
+    let mut session = Session {
+        id,
+        peer,
+        is_tls: false,
+        connection,
+        bells,
+        login: None,
+        selected: None,
+        author: Author { session: id.0, ..Author::default() },
+        bad_commands: 0,
+        failed_logins: 0,
+        client: None,
+        counts: Counts::default(),
+        doors,
+    };
+    let limits = session.frame_limits();
+    session.connection.set_limits(limits);
+    session.run(is_tls_first).instrument(span).await;
+}
+
+impl Session {
+    async fn run(mut self, is_tls_first: bool) {
+        if is_tls_first && !self.secure().await {
+            return;
+        }
+        let user_session = self.id;
+        let farewell = self.serve().await;
+        self.doors.core.directory.session_closed(user_session);
+        let Counts { commands, fetched, appended, expunged } = self.counts;
+        tracing::info!(reason = farewell.text(), in_bytes = self.connection.bytes_in, out_bytes = self.connection.bytes_out, commands,
+            fetched, appended, expunged, "session ended");
+    }
+}
+
+/// `Stop` asks a session to say BYE and end.
+impl Message for Stop {
+    type Result = ();
+}

@@ -1,0 +1,111 @@
+//! COPY and MOVE (RFC 9051 §6.4.7, RFC 6851, RFC 4315 §3).
+
+use std::sync::Arc;
+
+use carillon_protocol::mailbox_name::MailboxName;
+use carillon_protocol::number::{Uid, UidValidity};
+use carillon_protocol::response::{ResponseCode, Untagged};
+use carillon_protocol::set::{Numbering, SequenceSet, UidSet};
+
+use super::super::reply::{self, Ending, Reply};
+use super::super::state::Session;
+use super::super::view::Mode;
+use crate::id::MailboxId;
+use crate::mailbox::event::{Details, Origin};
+use crate::mailbox::requests::{Change, Claim, NewMessage, Snapshot};
+use crate::refusal::Refusal;
+
+/// COPY: a look at the source, a plain append by reference to the target, all or nothing.
+pub async fn copy(session: &mut Session, numbering: Numbering, set: &SequenceSet, target: &MailboxName) -> Reply {
+    let (source, uids) = take_part(session, numbering, set).await?;
+    let target = session.find_target(target).await?;
+    let handle = session.open(target).await.map_err(missing_target)?;
+    if uids.is_empty() {
+        return Ok(reply::ok("There was nothing to copy"));
+    }
+    let messages = copies(session, &source, &uids)?;
+    let changed = session.change(handle, Change::Append(messages)).await.map_err(missing_target)?;
+    let copied = changed.appended.into_iter().collect();
+    Ok(reply::ok_with(ResponseCode::CopyUid(changed.uid_validity, uids, copied), "Copied"))
+}
+
+/// MOVE: one commit over both mailboxes; COPYUID comes before the first EXPUNGE (RFC 6851 §4.3).
+pub async fn move_messages(session: &mut Session, numbering: Numbering, set: &SequenceSet, target: MailboxName) -> Reply {
+    if session.selected()?.view.mode() == Mode::ReadOnly {
+        return Err(Refusal::ReadOnly.into());
+    }
+    let (_, uids) = take_part(session, numbering, set).await?;
+    let source = session.selected()?.view.mailbox();
+    let target_id = session.find_target(&target).await?;
+    if uids.is_empty() {
+        return Ok(reply::ok("There was nothing to move"));
+    }
+    let (uid_validity, moved) = if source == target_id {
+        let changed = session.change_mailbox(Change::MoveWithin(uids)).await?;
+        let pairs = changed.affected.iter().zip(changed.appended).collect();
+        (changed.uid_validity, pairs)
+    } else {
+        transfer(session, source, uids, target).await?
+    };
+    let from: UidSet = moved.iter().map(|(old, _)| *old).collect();
+    let to: UidSet = moved.iter().map(|(_, new)| *new).collect();
+    session.counts.expunged += from.len();
+    if !from.is_empty() {
+        session.tell(&Untagged::Status(reply::ok_with(ResponseCode::CopyUid(uid_validity, from, to), "Moved")));
+    }
+    Ok(reply::ok("Moved"))
+}
+
+async fn transfer(
+    session: &mut Session, source: MailboxId, uids: UidSet, target: MailboxName,
+) -> Result<(UidValidity, Vec<(Uid, Uid)>), Ending> {
+    let author = session.author.clone();
+    let transferred = session.login()?.account.transfer(author, source, uids, target).await?;
+    Ok((transferred.uid_validity, transferred.moved))
+}
+
+/// The newest state of the source and which messages of the set are still in it. By number, a message that is gone stops all
+/// (RFC 2180 §4.4.2); by UID it is passed over.
+async fn take_part(session: &mut Session, numbering: Numbering, set: &SequenceSet) -> Result<(Snapshot, UidSet), Ending> {
+    let resolved = session.selected()?.view.resolve(set, numbering)?;
+    let snapshot = session.look(Claim::Nothing).await?.snapshot;
+    if snapshot.is_ended() {
+        return Err(Refusal::NoSuchMailbox.into());
+    }
+    let uids = resolved.uids.intersection(&snapshot.messages().uids());
+    if numbering == Numbering::Seq && uids != resolved.uids {
+        return Err(Refusal::ExpungeIssued.into());
+    }
+    Ok((snapshot, uids))
+}
+
+fn copies(session: &mut Session, source: &Snapshot, uids: &UidSet) -> Result<Vec<NewMessage>, Refusal> {
+    let mailbox = session.selected()?.view.mailbox();
+    let save_date = session.doors.core.clock.seconds();
+    let copy = |uid| {
+        let message = source.messages().by_uid(uid)?;
+        let details = Details { save_date, ..Details::clone(message.details) };
+        Some(NewMessage {
+            flags: source.flag_set(message.flags),
+            details: Arc::new(details),
+            origin: Origin::Copy { mailbox, uid },
+            body: None,
+        })
+    };
+    Ok(uids.iter().filter_map(copy).collect())
+}
+
+impl Session {
+    /// The mailbox to copy or append to: a missing one answers TRYCREATE.
+    pub async fn find_target(&mut self, name: &MailboxName) -> Result<MailboxId, Ending> {
+        match self.find(name).await {
+            Err(Ending::Refused(Refusal::NoSuchMailbox)) => Err(Refusal::NoTargetMailbox.into()),
+            found => found,
+        }
+    }
+}
+
+/// A target that was deleted between the look at the names and the request.
+pub fn missing_target(refusal: Refusal) -> Refusal {
+    if refusal == Refusal::NoSuchMailbox { Refusal::NoTargetMailbox } else { refusal }
+}

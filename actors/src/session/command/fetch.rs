@@ -1,0 +1,94 @@
+//! FETCH and UID FETCH (RFC 9051 §6.4.5).
+
+use carillon_protocol::command::{Expunges, FetchItem};
+use carillon_protocol::flag::{FlagChange, FlagSet, SystemFlag};
+use carillon_protocol::set::{Numbering, SequenceSet, UidSet};
+
+use super::super::fetch::{self, Plan};
+use super::super::message::Source;
+use super::super::reply::{self, Ending, Reply};
+use super::super::state::Session;
+use super::super::view::Mode;
+use crate::mailbox::requests::Change;
+use crate::refusal::Refusal;
+
+/// Encoded responses of one job in the pool: so much memory a FETCH of any size holds, and one message more.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// FETCH: \Seen first, in one commit for the whole set; then the data, piece by piece as the client takes them.
+pub async fn fetch(session: &mut Session, numbering: Numbering, set: &SequenceSet, items: &[FetchItem]) -> Reply {
+    let resolved = session.selected()?.view.resolve(set, numbering)?;
+    let mut plan = Plan::new(items);
+    if plan.sets_seen() && session.selected()?.view.mode() == Mode::ReadWrite && see(session, &resolved.uids).await? {
+        plan.tell_flags();
+    }
+    let damage = stream(session, &plan, &resolved.uids).await?;
+    session.counts.fetched += resolved.uids.len();
+    if numbering == Numbering::Uid
+        && let Some(explanation) = explain_missing(session, &resolved.missing).await?
+    {
+        return Ok(reply::ok(explanation));
+    }
+    match damage {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(reply::ok("Fetched")),
+    }
+}
+
+/// Sets \Seen where it is not yet. The flags go out with the data of this FETCH, so its own change is not told again.
+async fn see(session: &mut Session, uids: &UidSet) -> Result<bool, Ending> {
+    let reader = session.selected()?.view.reader();
+    let is_unseen = |seen: &super::super::reader::Seen<'_>| !seen.is_ghost && !seen.flags.has(SystemFlag::Seen);
+    let unseen: UidSet = reader.messages(uids).filter(is_unseen).map(|seen| seen.uid).collect();
+    if unseen.is_empty() {
+        return Ok(false);
+    }
+    let flags = FlagSet::from(SystemFlag::Seen);
+    let change = Change::Store { uids: unseen, change: FlagChange::Add, flags };
+    match session.change_mailbox(change).await {
+        Ok(changed) => {
+            if let Some(position) = changed.position {
+                session.selected()?.view.silence(position);
+            }
+        }
+        // The mailbox is gone, and this client is not yet told: it reads on from what it was told.
+        Err(Refusal::NoSuchMailbox) => return Ok(false),
+        Err(refusal) => return Err(refusal.into()),
+    }
+    session.catch_up(Expunges::Withhold).await?;
+    Ok(true)
+}
+
+/// Encodes in the pool, writes as the socket takes it. One damaged message does not keep the others back.
+async fn stream(session: &mut Session, plan: &Plan, uids: &UidSet) -> Result<Option<Refusal>, Ending> {
+    let mut damage = None;
+    let mut rest = uids.clone();
+    while !rest.is_empty() {
+        let reader = session.selected()?.view.reader();
+        let source = Source::new(session.doors.core.journal.store().clone());
+        let (plan, format) = (plan.clone(), session.connection.format());
+        let job = move || fetch::encode_batch(&reader, &rest, &plan, &source, format, BATCH_BYTES);
+        let batch = session.doors.core.placement.run(job).await?;
+        session.connection.send_encoded(batch.encoded).await?;
+        damage = damage.or(batch.refusal);
+        rest = batch.rest;
+    }
+    Ok(damage)
+}
+
+/// The command loop of the stories: a client that asks again and again for what it was told is gone is told so, and slowed.
+async fn explain_missing(session: &mut Session, missing: &UidSet) -> Result<Option<String>, Ending> {
+    if missing.is_empty() {
+        session.selected()?.refetch.reset();
+        return Ok(None);
+    }
+    let answer = session.selected()?.refetch.note(missing);
+    if answer.is_loop {
+        tracing::warn!(client = session.client.as_deref().unwrap_or("unknown"), uids = %missing, "client asks again for messages that are gone");
+    }
+    if let Some(delay) = answer.delay {
+        session.connection.flush().await?;
+        tokio::time::sleep(delay).await;
+    }
+    Ok(Some(answer.text))
+}

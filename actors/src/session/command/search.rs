@@ -1,0 +1,78 @@
+//! SEARCH, SORT and THREAD (RFC 9051 §6.4.4, RFC 5256): computed in the pool over what this client was told.
+
+use carillon_protocol::command::{SearchKey, SortCriterion, ThreadAlgorithm};
+use carillon_protocol::number::Uid;
+use carillon_protocol::response::{Thread, Untagged};
+use carillon_protocol::set::{Numbering, UidSet};
+
+use super::super::message::Source;
+use super::super::reply::{self, Ending, Reply};
+use super::super::search::{self, BoundKey};
+use super::super::state::Session;
+use super::super::view::Reader;
+use super::super::{sort, thread};
+use crate::refusal::Fault;
+
+/// SEARCH.
+pub async fn search(session: &mut Session, numbering: Numbering, key: SearchKey) -> Reply {
+    let (key, reader) = bind(session, &key)?;
+    let found: Result<_, Fault> = in_pool(session, reader, move |reader, source| {
+        let uids = search::search(reader, &key, source)?;
+        Ok(numbers(reader, numbering, &uids))
+    })
+    .await?;
+    session.tell(&Untagged::Search(found?));
+    Ok(reply::ok("Searched"))
+}
+
+/// SORT.
+pub async fn sort(session: &mut Session, numbering: Numbering, criteria: Vec<SortCriterion>, key: SearchKey) -> Reply {
+    let (key, reader) = bind(session, &key)?;
+    let sorted: Result<_, Fault> = in_pool(session, reader, move |reader, source| {
+        let uids = search::search(reader, &key, source)?;
+        let sorted = sort::sort(reader, &uids, &criteria, source)?;
+        Ok(sorted.into_iter().filter_map(|uid| number(reader, numbering, uid)).collect())
+    })
+    .await?;
+    session.tell(&Untagged::Sort(sorted?));
+    Ok(reply::ok("Sorted"))
+}
+
+/// THREAD.
+pub async fn thread(session: &mut Session, numbering: Numbering, algorithm: ThreadAlgorithm, key: SearchKey) -> Reply {
+    let (key, reader) = bind(session, &key)?;
+    let threads: Result<Vec<Thread>, Fault> = in_pool(session, reader, move |reader, source| {
+        let uids = search::search(reader, &key, source)?;
+        thread::thread(reader, &uids, algorithm, numbering, source)
+    })
+    .await?;
+    session.tell(&Untagged::Thread(threads?));
+    Ok(reply::ok("Threaded"))
+}
+
+/// The key with its sets resolved as this client numbers messages now, and what it may see.
+fn bind(session: &mut Session, key: &SearchKey) -> Result<(BoundKey, Reader), Ending> {
+    let view = &session.selected()?.view;
+    Ok((search::bind(key, view)?, view.reader()))
+}
+
+async fn in_pool<T: Send + 'static>(
+    session: &Session, reader: Reader, job: impl FnOnce(&Reader, &Source) -> T + Send + 'static,
+) -> Result<T, Fault> {
+    let source = Source::new(session.doors.core.journal.store().clone());
+    session.doors.core.placement.run(move || job(&reader, &source)).await
+}
+
+fn number(reader: &Reader, numbering: Numbering, uid: Uid) -> Option<u32> {
+    match numbering {
+        Numbering::Uid => Some(uid.get()),
+        Numbering::Seq => reader.message(uid).map(|seen| seen.seq.get()),
+    }
+}
+
+fn numbers(reader: &Reader, numbering: Numbering, uids: &UidSet) -> Vec<u32> {
+    match numbering {
+        Numbering::Uid => uids.iter().map(Uid::get).collect(),
+        Numbering::Seq => reader.messages(uids).map(|seen| seen.seq.get()).collect(),
+    }
+}

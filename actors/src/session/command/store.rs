@@ -1,0 +1,45 @@
+//! STORE and UID STORE (RFC 9051 §6.4.6).
+
+use carillon_protocol::flag::{FlagChange, FlagSet};
+use carillon_protocol::set::{Numbering, SequenceSet};
+
+use super::super::reply::{self, Reply};
+use super::super::state::Session;
+use super::super::view::Mode;
+use crate::mailbox::requests::Change;
+use crate::refusal::Refusal;
+
+/// What STORE is to do.
+pub struct Wish {
+    /// +FLAGS, -FLAGS or FLAGS.
+    pub change: FlagChange,
+    /// .SILENT: the client knows the result and is not told.
+    pub silent: bool,
+    /// The flags.
+    pub flags: FlagSet,
+}
+
+/// STORE: one commit for the whole set; every message that it names is answered once.
+pub async fn store(session: &mut Session, numbering: Numbering, set: &SequenceSet, wish: Wish) -> Reply {
+    let view = &session.selected()?.view;
+    if view.mode() == Mode::ReadOnly {
+        return Err(Refusal::ReadOnly.into());
+    }
+    let resolved = view.resolve(set, numbering)?;
+    let (ghosts, uids) = view.split_ghosts(&resolved.uids);
+    let Wish { change, silent, flags } = wish;
+    if !uids.is_empty() {
+        let changed = session.change_mailbox(Change::Store { uids: uids.clone(), change, flags }).await?;
+        let view = &mut session.selected()?.view;
+        match changed.position {
+            Some(position) if silent => view.silence(position),
+            None if silent => {}
+            _ => view.owe(&uids),
+        }
+    }
+    // RFC 2180 §4.2: the rest was changed. A silent store of a message that is gone has nothing to say.
+    if numbering == Numbering::Seq && !ghosts.is_empty() && !silent {
+        return Err(Refusal::ExpungeIssued.into());
+    }
+    Ok(reply::ok("Stored"))
+}

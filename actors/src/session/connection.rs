@@ -1,0 +1,169 @@
+//! The socket of one session: bytes in become steps of the frame reader, responses become bytes out. Holds no memory while idle.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::ready;
+use std::time::Duration;
+
+use carillon_protocol::encode;
+use carillon_protocol::frame::{FrameLimits, FrameReader, Step};
+use carillon_protocol::mailbox_name::NameFormat;
+use carillon_protocol::response::{Response, Untagged};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// Any byte stream: TCP, TLS, or a pipe in a test.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
+
+/// Output is written to the socket as soon as there is more than this.
+const FULL_BYTES: usize = 64 << 10;
+/// Bytes taken from the socket at once; the buffer lives on the stack of one poll.
+const READ_BYTES: usize = 16 << 10;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// A connection with its bounded buffers.
+pub struct Connection {
+    wire: Box<dyn Wire>,
+    frames: FrameReader,
+    output: Vec<u8>,
+    format: NameFormat,
+    write_timeout: Duration,
+    /// Bytes received, after TLS.
+    pub bytes_in: u64,
+    /// Bytes sent, before TLS.
+    pub bytes_out: u64,
+}
+
+impl Connection {
+    /// A connection over `wire`.
+    pub fn new(wire: Box<dyn Wire>, limits: FrameLimits, format: NameFormat, write_timeout: Duration) -> Self {
+        Self { wire, frames: FrameReader::new(limits), output: Vec::new(), format, write_timeout, bytes_in: 0, bytes_out: 0 }
+    }
+
+    /// How mailbox names stand on this connection.
+    pub const fn format(&self) -> NameFormat {
+        self.format
+    }
+
+    /// Other bounds, after login.
+    pub fn set_limits(&mut self, limits: FrameLimits) {
+        self.frames.set_limits(limits);
+    }
+
+    /// The frame reader, to be told what comes next.
+    pub const fn frames(&mut self) -> &mut FrameReader {
+        &mut self.frames
+    }
+
+    /// The next step of the input. All output is written before input is waited for. Safe to drop and call again: nothing is lost.
+    ///
+    /// # Errors
+    /// The connection is lost, or the client does not read what was sent to it.
+    pub async fn step(&mut self) -> io::Result<Step> {
+        loop {
+            let step = self.frames.step();
+            if !matches!(step, Step::NeedMore) {
+                return Ok(step);
+            }
+            self.flush().await?;
+            self.fill().await?;
+        }
+    }
+
+    async fn fill(&mut self) -> io::Result<()> {
+        let Self { wire, frames, bytes_in, .. } = self;
+        poll_fn(|context| {
+            let mut chunk = [0; READ_BYTES];
+            let mut buffer = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut *wire).poll_read(context, &mut buffer))?;
+            let received = buffer.filled();
+            if received.is_empty() {
+                return std::task::Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            *bytes_in += received.len() as u64;
+            frames.push(received);
+            std::task::Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Puts a response into the output buffer.
+    pub fn send(&mut self, response: &Response) {
+        encode::response(&mut self.output, response, self.format);
+    }
+
+    /// Puts an untagged response into the output buffer.
+    pub fn tell(&mut self, untagged: &Untagged) {
+        encode::untagged(&mut self.output, untagged, self.format);
+    }
+
+    /// Puts responses that were encoded elsewhere into the output buffer and writes it when it is full.
+    ///
+    /// # Errors
+    /// As [`Connection::flush`].
+    pub async fn send_encoded(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        if self.output.is_empty() {
+            self.output = bytes;
+        } else {
+            self.output.extend_from_slice(&bytes);
+        }
+        self.relieve().await
+    }
+
+    /// Writes the output buffer where it is full: between the responses of a long answer.
+    ///
+    /// # Errors
+    /// As [`Connection::flush`].
+    pub async fn relieve(&mut self) -> io::Result<()> {
+        if self.output.len() < FULL_BYTES { Ok(()) } else { self.flush().await }
+    }
+
+    /// Writes all output and gives its memory back.
+    ///
+    /// # Errors
+    /// The connection is lost, or the client took nothing for the write timeout.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        // What is dropped half way (a session that is stopped) is not written again: the buffer is taken first.
+        let output = std::mem::take(&mut self.output);
+        for piece in output.chunks(FULL_BYTES) {
+            timeout(self.write_timeout, self.wire.write_all(piece)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            self.bytes_out += piece.len() as u64;
+        }
+        timeout(self.write_timeout, self.wire.flush()).await.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    /// Whether input has arrived that is not yet parsed: the client did not wait.
+    pub fn has_buffered_input(&self) -> bool {
+        self.frames.buffered() > 0
+    }
+
+    /// Turns the connection into a TLS one. Plain text that was sent ahead is discarded (RFC 9051 §6.2.1).
+    ///
+    /// # Errors
+    /// The handshake failed or took too long.
+    pub async fn start_tls(&mut self, acceptor: &TlsAcceptor) -> io::Result<()> {
+        self.frames.discard();
+        let (placeholder, _) = tokio::io::duplex(1);
+        let plain = std::mem::replace(&mut self.wire, Box::new(placeholder));
+        let stream = timeout(HANDSHAKE, acceptor.accept(plain)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        self.wire = Box::new(stream);
+        Ok(())
+    }
+
+    /// Says what is left to say and closes; the client gets a moment to take it.
+    pub async fn close(&mut self) {
+        let farewell = async {
+            self.flush().await?;
+            self.wire.shutdown().await
+        };
+        // The client may be gone already; there is nobody left to tell.
+        let _ = timeout(Duration::from_secs(5), farewell).await;
+    }
+}

@@ -1,0 +1,76 @@
+//! What every session of the server shares.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use carillon_protocol::mailbox_name::{MailboxName, NameFormat};
+use tokio_rustls::TlsAcceptor;
+
+use super::auth::Authenticator;
+use crate::server::Core;
+
+/// Everything that a session is given at its start.
+pub struct Doors {
+    /// The actors.
+    pub core: Core,
+    /// The user database.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Gives the acceptor with the certificate that is in force now; `None` where TLS is not offered.
+    pub tls: Option<Arc<dyn Fn() -> TlsAcceptor + Send + Sync>>,
+    /// The configuration's choices.
+    pub settings: Settings,
+}
+
+/// The configuration's choices for sessions.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The server's name in the greeting.
+    pub hostname: String,
+    /// The hierarchy separator, `/` or `.`.
+    pub separator: char,
+    /// From where a password may come without TLS.
+    pub plaintext_login: PlaintextLogin,
+    /// Capabilities that are switched off, in capitals.
+    pub disabled_capabilities: Vec<String>,
+    /// Mailboxes and users that live on other servers.
+    pub referrals: Referrals,
+}
+
+/// From where a password may come without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaintextLogin {
+    /// From nowhere.
+    Never,
+    /// From this machine.
+    Loopback,
+    /// From everywhere.
+    Always,
+}
+
+/// Mailboxes and users that live on other servers (RFC 2193, RFC 2221).
+#[derive(Clone, Debug, Default)]
+pub struct Referrals {
+    /// Remote mailboxes: the name under which they are shown, and the IMAP URL.
+    pub mailboxes: BTreeMap<MailboxName, String>,
+    /// Users whose home is another server: the login name, and the IMAP URL.
+    pub users: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// How names stand on the wire.
+    pub const fn name_format(&self) -> NameFormat {
+        NameFormat { separator: self.separator, utf8: false }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            hostname: "localhost".to_owned(),
+            separator: '/',
+            plaintext_login: PlaintextLogin::Loopback,
+            disabled_capabilities: Vec::new(),
+            referrals: Referrals::default(),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The state of one session: which protocol state it is in, and what it watches.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use carillon_protocol::command::{Command, States, Tag};
+use carillon_protocol::response::{Response, Untagged};
+use carillon_storage::Author;
+use tokio::time::Instant;
+
+use super::bells::Bells;
+use super::connection::Connection;
+use super::refetch::Refetch;
+use super::settings::Doors;
+use super::view::{Mode, View};
+use crate::account;
+use crate::account::actor::AccountHandle;
+use crate::doorbell::Watch;
+use crate::id::{AccountId, MailboxId, SessionId};
+use crate::mailbox::actor::MailboxHandle;
+use crate::mailbox::event::MailboxEvent;
+use crate::mailbox::requests::{Claim, Look, SubscriberId};
+use crate::refusal::{Fault, Refusal};
+
+/// One session.
+pub struct Session {
+    /// What all sessions share.
+    pub doors: Arc<Doors>,
+    /// Its id, in every line of the trace and in the author of every record.
+    pub id: SessionId,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub is_tls: bool,
+    /// The socket.
+    pub connection: Connection,
+    /// What rang.
+    pub bells: Rc<Bells>,
+    /// The user, after login.
+    pub login: Option<Login>,
+    /// The mailbox, while one is selected.
+    pub selected: Option<Selected>,
+    /// Who the records of the running command name.
+    pub author: Author,
+    /// Bad commands since the last good one.
+    pub bad_commands: u32,
+    /// Failed logins.
+    pub failed_logins: u32,
+    /// What the client said of itself (RFC 2971), for traces.
+    pub client: Option<String>,
+    /// Counts for the line at the end.
+    pub counts: Counts,
+}
+
+/// Who is logged in.
+pub struct Login {
+    /// The login name.
+    pub user: String,
+    /// The account.
+    pub account: AccountHandle,
+    subscriber: SubscriberId,
+    /// The names as this client was told of their changes.
+    pub names: account::requests::Snapshot,
+}
+
+/// A selected mailbox.
+pub struct Selected {
+    /// The mailbox.
+    pub mailbox: MailboxHandle,
+    subscriber: SubscriberId,
+    /// What this client has been told.
+    pub view: View,
+    /// Notices a client that asks for the same gone messages again and again.
+    pub refetch: Refetch,
+}
+
+/// What a session did, for the line at its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Commands.
+    pub commands: u64,
+    /// Messages whose data were fetched.
+    pub fetched: u64,
+    /// Messages appended.
+    pub appended: u64,
+    /// Messages expunged or moved away.
+    pub expunged: u64,
+}
+
+impl Session {
+    /// Whether a command of these states may come now (RFC 9051 §3).
+    pub const fn is_valid_in(&self, states: States) -> bool {
+        match states {
+            States::Any => true,
+            States::NotAuthenticated => self.login.is_none(),
+            States::Authenticated => self.login.is_some(),
+            States::Selected => self.selected.is_some(),
+        }
+    }
+
+    /// Notes who the next records name.
+    pub fn begin_command(&mut self, tag: &Tag, command: &Command) {
+        self.counts.commands += 1;
+        self.author = Author {
+            session: self.id.0,
+            command: self.author.command.saturating_add(1),
+            tag: tag.as_str().to_owned(),
+            verb: command.name().to_owned(),
+        };
+    }
+
+    /// The login, or a refusal that cannot happen: dispatch checks the state first.
+    pub fn login(&mut self) -> Result<&mut Login, Refusal> {
+        self.login.as_mut().ok_or(Refusal::Fault(Fault::Bug("a command of the authenticated state ran before login")))
+    }
+
+    /// The selected mailbox, or a refusal that cannot happen: dispatch checks the state first.
+    pub fn selected(&mut self) -> Result<&mut Selected, Refusal> {
+        self.selected.as_mut().ok_or(Refusal::Fault(Fault::Bug("a command of the selected state ran without a mailbox")))
+    }
+
+    /// Enters the authenticated state: from here on the account's doorbell rings this session.
+    pub async fn log_in(&mut self, user: String, account: AccountId) -> Result<(), Refusal> {
+        let account = self.doors.core.directory.account(account).await?;
+        let (subscriber, names) = account.subscribe(self.bells.doorbell(Watch::Account)).await?;
+        self.login = Some(Login { user, account, subscriber, names });
+        Ok(())
+    }
+
+    /// The account's names as they are now. What changed since this client was told stays to be told.
+    pub async fn names(&mut self) -> Result<account::requests::Snapshot, Refusal> {
+        let login = self.login()?;
+        match login.account.look(login.subscriber).await {
+            Err(Refusal::Fault(Fault::Gone)) => {
+                self.reattach_account().await?;
+                Ok(self.login()?.names.clone())
+            }
+            names => names,
+        }
+    }
+
+    /// The account's actor died and was replaced: watches the new one.
+    pub async fn reattach_account(&mut self) -> Result<(), Refusal> {
+        let bell = self.bells.doorbell(Watch::Account);
+        let directory = self.doors.core.directory.clone();
+        let login = self.login()?;
+        login.account = directory.account(login.account.id()).await?;
+        let (subscriber, names) = login.account.subscribe(bell).await?;
+        login.subscriber = subscriber;
+        login.names = names;
+        Ok(())
+    }
+
+    /// Leaves the selected mailbox without a word.
+    pub fn deselect(&mut self) {
+        if let Some(selected) = self.selected.take() {
+            selected.mailbox.unsubscribe(selected.subscriber);
+        }
+        self.bells.take_mailbox();
+    }
+
+    /// Watches a mailbox and selects it. Subscribing and the first look are one request, so no change falls between.
+    pub async fn select(&mut self, mailbox: MailboxId, mode: Mode) -> Result<(), Refusal> {
+        let claim = claim(mode);
+        let mut tries = 0;
+        let (handle, subscriber, look) = loop {
+            let handle = self.open(mailbox).await?;
+            match handle.subscribe(self.bells.doorbell(Watch::Mailbox(mailbox)), claim).await {
+                // It retired or died between the two requests.
+                Err(Refusal::Fault(Fault::Gone)) if tries < 3 => tries += 1,
+                answer => {
+                    let (subscriber, look) = answer?;
+                    break (handle, subscriber, look);
+                }
+            }
+        };
+        if look.snapshot.is_ended() {
+            handle.unsubscribe(subscriber);
+            return Err(Refusal::NoSuchMailbox);
+        }
+        let view = View::new(mailbox, mode, look);
+        self.selected = Some(Selected { mailbox: handle, subscriber, view, refetch: Refetch::default() });
+        Ok(())
+    }
+
+    /// The actor of a mailbox, started where it is passive.
+    pub async fn open(&mut self, mailbox: MailboxId) -> Result<MailboxHandle, Refusal> {
+        match self.login()?.account.open(mailbox).await {
+            Err(Refusal::Fault(Fault::Gone)) => {
+                self.reattach_account().await?;
+                self.login()?.account.open(mailbox).await
+            }
+            handle => handle,
+        }
+    }
+
+    /// A look at the selected mailbox; `claim` says whether what it shows will be told as recent.
+    pub async fn look(&mut self, claim: Claim) -> Result<Look, Refusal> {
+        let selected = self.selected()?;
+        match selected.mailbox.look(selected.subscriber, claim).await {
+            Err(Refusal::Fault(Fault::Gone)) => match self.reattach_mailbox(claim).await {
+                Err(Refusal::NoSuchMailbox) => self.look_at_ended(),
+                look => look,
+            },
+            look => look,
+        }
+    }
+
+    /// The mailbox was deleted and its actor is gone: what was told, ended.
+    fn look_at_ended(&mut self) -> Result<Look, Refusal> {
+        let mut snapshot = self.selected()?.view.told().clone();
+        let position = snapshot.position() + 1;
+        snapshot.apply(position, &MailboxEvent::Ended);
+        let recent_from = snapshot.uid_next();
+        Ok(Look { snapshot, recent_from })
+    }
+
+    /// The mailbox's actor died, was replaced, or retired as deleted: watches whoever owns it now.
+    pub async fn reattach_mailbox(&mut self, claim: Claim) -> Result<Look, Refusal> {
+        let mailbox = self.selected()?.view.mailbox();
+        let handle = self.open(mailbox).await?;
+        let (subscriber, look) = handle.subscribe(self.bells.doorbell(Watch::Mailbox(mailbox)), claim).await?;
+        let selected = self.selected()?;
+        selected.mailbox = handle;
+        selected.subscriber = subscriber;
+        Ok(look)
+    }
+
+    /// Sends an untagged response.
+    pub fn tell(&mut self, untagged: &Untagged) {
+        self.connection.tell(untagged);
+    }
+
+    /// Sends any response.
+    pub fn send(&mut self, response: &Response) {
+        self.connection.send(response);
+    }
+
+    /// When the session ends unless a command comes (RFC 9051 §5.4).
+    pub fn autologout(&self) -> Instant {
+        let limits = &self.doors.core.limits;
+        Instant::now() + if self.login.is_some() { limits.idle_timeout } else { limits.login_timeout }
+    }
+}
+
+/// What a look of a session in this mode claims.
+pub const fn claim(mode: Mode) -> Claim {
+    match mode {
+        Mode::ReadWrite => Claim::Recent,
+        Mode::ReadOnly => Claim::Nothing,
+    }
+}
