@@ -1,11 +1,11 @@
 //! Changes whose owner died before it answered: the log says whether they were made (design.md §2, "Failing").
 
 use carillon_protocol::set::UidSet;
-use carillon_storage::{LogId, Position, Record, codec};
+use carillon_storage::{LogId, Position, Record};
 
 use super::state::Session;
 use crate::mailbox::actor::MailboxHandle;
-use crate::mailbox::event::MailboxEvent;
+use crate::mailbox::event::{self, MailboxEvent};
 use crate::mailbox::requests::{Change, Changed};
 use crate::refusal::{Fault, Refusal};
 
@@ -45,7 +45,7 @@ impl Session {
 fn made_by(record: &Record, uid_validity: carillon_protocol::number::UidValidity) -> Changed {
     let mut changed =
         Changed { position: Some(record.position), uid_validity, appended: Vec::new(), affected: UidSet::new() };
-    for event in codec::decode::<Vec<MailboxEvent>>(&record.events).unwrap_or_default() {
+    for event in event::decode(record.version, &record.events).unwrap_or_default() {
         match event {
             MailboxEvent::Appended { arrivals } => changed.appended.extend(arrivals.iter().map(|arrival| arrival.uid)),
             MailboxEvent::FlagsChanged { uids, .. } | MailboxEvent::Expunged { uids, .. } => {

@@ -2,6 +2,7 @@
 
 use carillon_protocol::response::{Condition, ResponseCode, Status};
 
+use super::resolve::BadSequence;
 use crate::refusal::{Fault, Refusal};
 
 /// Why a command did not end with the status that it was made for.
@@ -28,6 +29,11 @@ impl From<Refusal> for Ending {
 impl From<Fault> for Ending {
     fn from(fault: Fault) -> Self {
         Self::Refused(Refusal::Fault(fault))
+    }
+}
+impl From<BadSequence> for Ending {
+    fn from(bad: BadSequence) -> Self {
+        Self::Bad(bad.text())
     }
 }
 impl From<std::io::Error> for Ending {

@@ -209,7 +209,7 @@ impl Session {
 
     /// The mailbox was deleted and its actor is gone: what was told, ended.
     fn look_at_ended(&mut self) -> Result<Look, Refusal> {
-        let mut snapshot = self.selected()?.view.told().clone();
+        let mut snapshot = self.selected()?.view.snapshot().clone();
         let position = snapshot.position() + 1;
         snapshot.apply(position, &MailboxEvent::Ended);
         let recent_from = snapshot.uid_next();

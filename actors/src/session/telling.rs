@@ -20,8 +20,20 @@ impl Session {
         let mode = selected.view.mode();
         self.bells.take_mailbox();
         let look = self.look(claim(mode)).await?;
-        let changes = self.selected()?.view.catch_up(look, expunges);
-        for untagged in changes {
+        let view = &mut self.selected()?.view;
+        let changes = if view.is_far_behind(&look.snapshot) {
+            let mut behind = view.clone();
+            let job = move || {
+                let changes = behind.catch_up(look, expunges);
+                (behind, changes)
+            };
+            let (view, changes) = self.doors.core.placement.run(job).await?;
+            self.selected()?.view = view;
+            changes
+        } else {
+            view.catch_up(look, expunges)
+        };
+        for untagged in changes.responses() {
             self.connection.tell(&untagged);
             self.connection.relieve().await?;
         }
@@ -49,7 +61,7 @@ impl Session {
         if was_renamed && let Some(entry) = names.by_id(selected) {
             self.tell(&Untagged::List(ListEntry {
                 kind: ListResponse::List,
-                attributes: list::attributes(&names, &entry.name),
+                attributes: list::attributes(&names, entry),
                 separator: Some(format.separator),
                 name: ListName::Mailbox(entry.name.clone()),
             }));

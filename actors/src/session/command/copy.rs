@@ -1,7 +1,5 @@
 //! COPY and MOVE (RFC 9051 §6.4.7, RFC 6851, RFC 4315 §3).
 
-use std::sync::Arc;
-
 use carillon_protocol::mailbox_name::MailboxName;
 use carillon_protocol::number::{Uid, UidValidity};
 use carillon_protocol::response::{ResponseCode, Untagged};
@@ -11,7 +9,8 @@ use super::super::reply::{self, Ending, Reply};
 use super::super::state::Session;
 use super::super::view::Mode;
 use crate::id::MailboxId;
-use crate::mailbox::event::{Details, Origin};
+use crate::mailbox::details;
+use crate::mailbox::event::Origin;
 use crate::mailbox::requests::{Change, Claim, NewMessage, Snapshot};
 use crate::refusal::Refusal;
 
@@ -67,13 +66,15 @@ async fn transfer(
 /// The newest state of the source and which messages of the set are still in it. By number, a message that is gone stops all
 /// (RFC 2180 §4.4.2); by UID it is passed over.
 async fn take_part(session: &mut Session, numbering: Numbering, set: &SequenceSet) -> Result<(Snapshot, UidSet), Ending> {
-    let resolved = session.selected()?.view.resolve(set, numbering)?;
+    let view = &session.selected()?.view;
+    let named = view.resolve(set, numbering)?;
+    let (ghosts, named) = (view.ghosts_among(&named), view.reader().living(&named));
     let snapshot = session.look(Claim::Nothing).await?.snapshot;
     if snapshot.is_ended() {
         return Err(Refusal::NoSuchMailbox.into());
     }
-    let uids = resolved.uids.intersection(&snapshot.messages().uids());
-    if numbering == Numbering::Seq && uids != resolved.uids {
+    let uids: UidSet = snapshot.messages().among(&named).map(|message| message.uid).collect();
+    if numbering == Numbering::Seq && (uids != named || !ghosts.is_empty()) {
         return Err(Refusal::ExpungeIssued.into());
     }
     Ok((snapshot, uids))
@@ -84,10 +85,9 @@ fn copies(session: &mut Session, source: &Snapshot, uids: &UidSet) -> Result<Vec
     let save_date = session.doors.core.clock.seconds();
     let copy = |uid| {
         let message = source.messages().by_uid(uid)?;
-        let details = Details { save_date, ..Details::clone(message.details) };
         Some(NewMessage {
             flags: source.flag_set(message.flags),
-            details: Arc::new(details),
+            details: details::saved_at(message.details, save_date),
             origin: Origin::Copy { mailbox, uid },
             body: None,
         })

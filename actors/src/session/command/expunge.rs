@@ -15,7 +15,7 @@ pub async fn expunge(session: &mut Session, among: Option<SequenceSet>) -> Reply
         return Err(Refusal::ReadOnly.into());
     }
     let among = match among {
-        Some(set) => Some(view.resolve(&set, Numbering::Uid)?.uids),
+        Some(set) => Some(view.resolve(&set, Numbering::Uid)?),
         None => None,
     };
     let changed = session.change_mailbox(Change::Expunge { among, by_close: false }).await?;

@@ -17,16 +17,15 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// FETCH: \Seen first, in one commit for the whole set; then the data, piece by piece as the client takes them.
 pub async fn fetch(session: &mut Session, numbering: Numbering, set: &SequenceSet, items: &[FetchItem]) -> Reply {
-    let resolved = session.selected()?.view.resolve(set, numbering)?;
+    let view = &session.selected()?.view;
+    let uids = view.resolve(set, numbering)?;
+    let missed = if numbering == Numbering::Uid { view.missed(set) } else { UidSet::new() };
     let mut plan = Plan::new(items);
-    if plan.sets_seen() && session.selected()?.view.mode() == Mode::ReadWrite && see(session, &resolved.uids).await? {
+    if plan.sets_seen() && session.selected()?.view.mode() == Mode::ReadWrite && see(session, &uids).await? {
         plan.tell_flags();
     }
-    let damage = stream(session, &plan, &resolved.uids).await?;
-    session.counts.fetched += resolved.uids.len();
-    if numbering == Numbering::Uid
-        && let Some(explanation) = explain_missing(session, &resolved.missing).await?
-    {
+    let damage = stream(session, &plan, &uids).await?;
+    if let Some(explanation) = explain_missing(session, &missed).await? {
         return Ok(reply::ok(explanation));
     }
     match damage {
@@ -38,7 +37,7 @@ pub async fn fetch(session: &mut Session, numbering: Numbering, set: &SequenceSe
 /// Sets \Seen where it is not yet. The flags go out with the data of this FETCH, so its own change is not told again.
 async fn see(session: &mut Session, uids: &UidSet) -> Result<bool, Ending> {
     let reader = session.selected()?.view.reader();
-    let is_unseen = |seen: &super::super::reader::Seen<'_>| !seen.is_ghost && !seen.flags.has(SystemFlag::Seen);
+    let is_unseen = |seen: &super::super::reader::Seen<'_>| !seen.ghost && !seen.flags.has(SystemFlag::Seen);
     let unseen: UidSet = reader.messages(uids).filter(is_unseen).map(|seen| seen.uid).collect();
     if unseen.is_empty() {
         return Ok(false);

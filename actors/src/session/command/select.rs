@@ -1,12 +1,11 @@
 //! SELECT, EXAMINE, CLOSE, UNSELECT (RFC 9051 §6.3.2, §6.3.3, §6.4.1, §6.4.2).
 
-use carillon_protocol::flag::{Flag, SystemFlag};
 use carillon_protocol::mailbox_name::MailboxName;
-use carillon_protocol::response::{NewKeywords, ResponseCode, Untagged};
+use carillon_protocol::response::{ResponseCode, Untagged};
 
 use super::super::reply::{self, Ending, Reply};
 use super::super::state::Session;
-use super::super::view::{Mode, View};
+use super::super::view::Mode;
 use crate::mailbox::requests::Change;
 use crate::refusal::Refusal;
 
@@ -42,16 +41,14 @@ pub async fn select(session: &mut Session, name: &MailboxName, mode: Mode) -> Re
 /// All that RFC 3501 §6.3.1 requires, in one order.
 fn introduce(session: &mut Session) -> Result<(), Refusal> {
     let view = &session.selected()?.view;
-    let permanent = permanent_flags(view);
     let status = |code, text: &str| Untagged::Status(reply::ok_with(code, text));
-    let mut responses = vec![
-        Untagged::Flags(flags(view)),
-        Untagged::Exists(view.exists()),
-        Untagged::Recent(view.recent_count()),
+    let mut responses = Vec::from(view.flag_lists().responses());
+    responses.extend([
+        Untagged::Exists(as_number(view.exists())),
+        Untagged::Recent(as_number(view.recent_count())),
         status(ResponseCode::UidValidity(view.uid_validity()), "UIDs valid"),
-        status(ResponseCode::UidNext(view.uid_next()), "The next message's UID, or less"),
-        status(permanent, "Flags that are kept"),
-    ];
+        status(ResponseCode::UidNext(view.uid_next()), "The next message's UID"),
+    ]);
     if let Some(unseen) = view.first_unseen() {
         responses.push(status(ResponseCode::Unseen(unseen), "The first unseen message"));
     }
@@ -59,19 +56,8 @@ fn introduce(session: &mut Session) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// FLAGS: what messages of the mailbox may have.
-pub fn flags(view: &View) -> Vec<Flag> {
-    let system = SystemFlag::ALL.into_iter().map(Flag::System);
-    system.chain(view.told().keywords().iter().cloned().map(Flag::Keyword)).collect()
-}
-
-/// PERMANENTFLAGS: empty in a read-only mailbox; without `\*` where no keyword can be added.
-pub fn permanent_flags(view: &View) -> ResponseCode {
-    match view.mode() {
-        Mode::ReadOnly => ResponseCode::PermanentFlags(Vec::new(), NewKeywords::Refused),
-        Mode::ReadWrite if view.told().may_add_keywords() => ResponseCode::PermanentFlags(flags(view), NewKeywords::Allowed),
-        Mode::ReadWrite => ResponseCode::PermanentFlags(flags(view), NewKeywords::Refused),
-    }
+fn as_number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// CLOSE: expunges without a word, unless read-only.

@@ -25,8 +25,8 @@ pub async fn store(session: &mut Session, numbering: Numbering, set: &SequenceSe
     if view.mode() == Mode::ReadOnly {
         return Err(Refusal::ReadOnly.into());
     }
-    let resolved = view.resolve(set, numbering)?;
-    let (ghosts, uids) = view.split_ghosts(&resolved.uids);
+    let named = view.resolve(set, numbering)?;
+    let (ghosts, uids) = (view.ghosts_among(&named), view.reader().living(&named));
     let Wish { change, silent, flags } = wish;
     if !uids.is_empty() {
         let changed = session.change_mailbox(Change::Store { uids: uids.clone(), change, flags }).await?;
