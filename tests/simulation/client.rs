@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+
+/// A connection to a server.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 /// A message as this client knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +19,7 @@ pub struct Known {
 
 /// One connection.
 pub struct Client {
-    pipe: BufReader<DuplexStream>,
+    pipe: BufReader<Box<dyn Stream>>,
     next_tag: u32,
     /// What was told of the selected mailbox.
     pub view: Vec<Known>,
@@ -49,11 +53,12 @@ impl Answer {
 }
 
 impl Client {
-    /// A client at the other end of a session's pipe, after the greeting.
-    pub async fn connect(pipe: DuplexStream, name: String) -> Option<Self> {
+    /// A client that logs in as `somebody`; `name` stands in its complaints.
+    pub async fn log_in(pipe: Box<dyn Stream>, name: String) -> Option<Self> {
         let mut client =
             Self { pipe: BufReader::new(pipe), next_tag: 0, view: Vec::new(), complaints: Vec::new(), uid_validity: 0, name };
-        client.line().await?.starts_with("* OK").then_some(client)
+        let is_greeted = client.line().await?.starts_with("* OK");
+        (is_greeted && client.command("LOGIN somebody secret").await.is_ok()).then_some(client)
     }
 
     /// One response line, with its literals in place; `None` at the end of the connection.

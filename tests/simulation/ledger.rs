@@ -19,8 +19,6 @@ pub struct Ledger {
     pub next: u32,
     /// The names and subscriptions that the administrator expects, one set for each outcome that is possible after a crash.
     pub possible: Vec<Names>,
-    /// Whether any of them was deleted with messages in it.
-    pub deleted_mailboxes: bool,
 }
 
 /// Names and subscriptions of an account.

@@ -3,6 +3,7 @@
 
 mod client;
 mod ledger;
+mod people;
 mod world;
 
 use world::Plan;

@@ -10,6 +10,7 @@ use carillon_storage::Author;
 use tokio::net::TcpStream;
 use tracing::Instrument;
 
+use super::admission::Admission;
 use super::bells::Bells;
 use super::connection::{Connection, Wire};
 use super::reply::Farewell;
@@ -54,18 +55,18 @@ pub enum Transport {
 }
 
 /// Starts the session of a connection on the calling thread's arbiter.
-pub fn start(doors: Arc<Doors>, transport: Transport, peer: SocketAddr) -> Addr<SessionActor> {
+pub fn start(doors: Arc<Doors>, transport: Transport, peer: SocketAddr, admission: Admission) -> Addr<SessionActor> {
     SessionActor::create(move |context| {
         let bell: Recipient<Rang> = context.address().recipient();
         let stop: Recipient<Stop> = context.address().recipient();
         let bells = Bells::new(Box::new(move |watch| Doorbell::new(bell.clone(), watch)), stop);
-        let serving = serve(doors, transport, peer, bells.clone());
+        let serving = serve(doors, transport, peer, bells.clone(), admission);
         context.spawn(serving.into_actor(&SessionActor { bells: bells.clone() }).map(|(), _, context| context.stop()));
         SessionActor { bells }
     })
 }
 
-async fn serve(doors: Arc<Doors>, transport: Transport, peer: SocketAddr, bells: Rc<Bells>) {
+async fn serve(doors: Arc<Doors>, transport: Transport, peer: SocketAddr, bells: Rc<Bells>, _admission: Admission) {
     let id = doors.core.ids.session();
     let is_tls_first = matches!(transport, Transport::Tls(_));
     let span = tracing::info_span!("session", id = %id, peer = %peer, tls = is_tls_first, account = tracing::field::Empty);

@@ -16,6 +16,8 @@ const PIECE_BYTES: usize = 256 << 10;
 #[derive(Default)]
 pub struct Arriving {
     messages: Vec<Message>,
+    /// Why they cannot be kept: the rest is read and dropped, and the command is refused when it is whole.
+    fault: Option<Fault>,
 }
 
 struct Message {
@@ -34,38 +36,57 @@ pub struct Arrived {
 
 impl Arriving {
     /// A message of `length` bytes begins; more than `spool_bytes` go to a file.
-    pub async fn begin(&mut self, length: u64, spool_bytes: u64, journal: &Arc<dyn Journal>, pool: &Placement) -> Result<(), Fault> {
-        let file = if length > spool_bytes {
+    pub async fn begin(&mut self, length: u64, spool_bytes: u64, journal: &Arc<dyn Journal>, pool: &Placement) {
+        let mut message = Message { memory: Vec::new(), file: None, has_nul: false };
+        if length > spool_bytes {
             let journal = journal.clone();
-            Some(pool.run(move || create(journal.as_ref())).await??)
-        } else {
-            None
-        };
-        self.messages.push(Message { memory: Vec::new(), file, has_nul: false });
-        Ok(())
+            match pool.run(move || create(journal.as_ref())).await {
+                Ok(Ok(file)) => message.file = Some(file),
+                Ok(Err(fault)) | Err(fault) => self.fail(fault),
+            }
+        }
+        self.messages.push(message);
     }
 
     /// Bytes of the message that began last.
-    pub async fn push(&mut self, bytes: &[u8], pool: &Placement) -> Result<(), Fault> {
-        let Some(message) = self.messages.last_mut() else { return Err(Fault::Bug("bytes of a message that did not begin")) };
+    pub async fn push(&mut self, bytes: &[u8], pool: &Placement) {
+        let Some(message) = self.messages.last_mut().filter(|_| self.fault.is_none()) else { return };
         message.has_nul |= bytes.contains(&0);
         message.memory.extend_from_slice(bytes);
         if message.file.is_some() && message.memory.len() >= PIECE_BYTES {
-            message.spill(pool).await?;
+            self.spill(pool).await;
         }
-        Ok(())
     }
 
     /// The message that began last is whole.
-    pub async fn end(&mut self, pool: &Placement) -> Result<(), Fault> {
-        match self.messages.last_mut() {
-            Some(message) if message.file.is_some() => message.spill(pool).await,
-            _ => Ok(()),
+    pub async fn end(&mut self, pool: &Placement) {
+        self.spill(pool).await;
+    }
+
+    async fn spill(&mut self, pool: &Placement) {
+        let Some(Message { memory, file: Some((_, file)), .. }) = self.messages.last_mut() else { return };
+        let (file, memory) = (file.clone(), std::mem::take(memory));
+        match pool.run(move || (&*file).write_all(&memory)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.fail(Fault::Unavailable(error.to_string())),
+            Err(fault) => self.fail(fault),
         }
     }
 
+    fn fail(&mut self, fault: Fault) {
+        tracing::warn!(%fault, "a message could not be spooled");
+        self.fault.get_or_insert(fault);
+    }
+
     /// All that arrived. Nothing is left.
-    pub fn take(&mut self) -> Vec<Arrived> {
+    ///
+    /// # Errors
+    /// It could not be kept.
+    pub fn take(&mut self) -> Result<Vec<Arrived>, Fault> {
+        if let Some(fault) = self.fault.take() {
+            self.messages.clear();
+            return Err(fault);
+        }
         let content = |mut message: Message| Arrived {
             has_nul: message.has_nul,
             content: match message.file.take() {
@@ -73,15 +94,7 @@ impl Arriving {
                 None => Content::Memory(std::mem::take(&mut message.memory)),
             },
         };
-        self.messages.drain(..).map(content).collect()
-    }
-}
-
-impl Message {
-    async fn spill(&mut self, pool: &Placement) -> Result<(), Fault> {
-        let Some((_, file)) = &self.file else { return Ok(()) };
-        let (file, memory) = (file.clone(), std::mem::take(&mut self.memory));
-        pool.run(move || (&*file).write_all(&memory)).await?.map_err(|error| Fault::Unavailable(error.to_string()))
+        Ok(self.messages.drain(..).map(content).collect())
     }
 }
 

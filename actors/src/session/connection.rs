@@ -40,8 +40,8 @@ pub struct Connection {
 
 impl Connection {
     /// A connection over `wire`.
-    pub fn new(wire: Box<dyn Wire>, limits: FrameLimits, format: NameFormat, write_timeout: Duration) -> Self {
-        Self { wire, frames: FrameReader::new(limits), output: Vec::new(), format, write_timeout, bytes_in: 0, bytes_out: 0 }
+    pub fn new(wire: Box<dyn Wire>, format: NameFormat, write_timeout: Duration) -> Self {
+        Self { wire, frames: FrameReader::new(FrameLimits::UNAUTHENTICATED), output: Vec::new(), format, write_timeout, bytes_in: 0, bytes_out: 0 }
     }
 
     /// How mailbox names stand on this connection.
@@ -139,9 +139,9 @@ impl Connection {
         timeout(self.write_timeout, self.wire.flush()).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
-    /// Whether input has arrived that is not yet parsed: the client did not wait.
-    pub fn has_buffered_input(&self) -> bool {
-        self.frames.buffered() > 0
+    /// Whether there is output that was not written.
+    pub const fn has_output(&self) -> bool {
+        !self.output.is_empty()
     }
 
     /// Turns the connection into a TLS one. Plain text that was sent ahead is discarded (RFC 9051 §6.2.1).

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::command::{append, auth, basic, copy, expunge, fetch, idle, list, mailboxes, search, select, status, store};
+use super::arriving::Arrived;
 use super::reply::{self, Ending, Reply};
 use super::state::Session;
 use crate::refusal::{Fault, Refusal};
@@ -22,11 +23,11 @@ pub enum Next {
 }
 
 impl Session {
-    /// Runs one command to its tagged reply.
+    /// Runs one command to its tagged reply. `arrived` are the messages of APPEND.
     ///
     /// # Errors
     /// The connection is lost.
-    pub async fn execute(&mut self, tagged: TaggedCommand) -> std::io::Result<Next> {
+    pub async fn execute(&mut self, tagged: TaggedCommand, arrived: Result<Vec<Arrived>, Fault>) -> std::io::Result<Next> {
         let TaggedCommand { tag, command } = tagged;
         let rule = command.rule();
         self.begin_command(&tag, &command);
@@ -41,7 +42,7 @@ impl Session {
         let span = tracing::debug_span!("command", tag = tag.as_str(), name = command.name());
         let reply = if self.is_valid_in(rule.states) {
             // The future of the largest command would otherwise be part of every idle session.
-            Box::pin(self.run(command)).instrument(span.clone()).await
+            Box::pin(self.run(command, arrived)).instrument(span.clone()).await
         } else {
             Err(Ending::Bad(wrong_state(rule.states)))
         };
@@ -56,7 +57,7 @@ impl Session {
         Ok(next)
     }
 
-    async fn run(&mut self, command: Command) -> Reply {
+    async fn run(&mut self, command: Command, arrived: Result<Vec<Arrived>, Fault>) -> Reply {
         match command {
             Command::Capability => basic::capability(self),
             Command::Noop | Command::Check => Ok(reply::ok("Done")),
@@ -79,7 +80,7 @@ impl Session {
             Command::List { kind, reference, pattern } => list::list(self, kind, &reference, &pattern).await,
             Command::Scan { reference, pattern, text } => list::scan(self, &reference, &pattern, text).await,
             Command::Status { mailbox, items } => status::status(self, &mailbox, &items).await,
-            Command::Append { .. } => Err(Ending::Bad("APPEND came without its message")),
+            Command::Append { mailbox, messages } => append::append(self, &mailbox, messages, arrived?).await,
             Command::Idle => idle::idle(self).await,
             Command::Expunge => expunge::expunge(self, None).await,
             Command::UidExpunge(set) => expunge::expunge(self, Some(set)).await,

@@ -1,17 +1,15 @@
 //! One connection from greeting to BYE: steps of the frame reader become commands, one strictly after another.
 
-use carillon_protocol::command::{Command, Expunges, Frame, TaggedCommand};
-use carillon_protocol::frame::{FrameLimits, Step};
+use carillon_protocol::command::{Command, Frame, Tag, TaggedCommand};
+use carillon_protocol::frame::{FrameLimits, Limit, Step};
 use carillon_protocol::grammar::{self, CommandError};
 use carillon_protocol::response::{Response, ResponseCode, Status, Untagged};
 use tokio::time::sleep_until;
 
 use super::arriving::Arriving;
-use super::command::append;
 use super::dispatch::Next;
 use super::reply::{self, Farewell};
 use super::state::Session;
-use crate::refusal::Fault;
 
 /// What the connection gave.
 enum Event {
@@ -24,13 +22,15 @@ impl Session {
     /// The bounds of input in the state that the session is in.
     pub fn frame_limits(&self) -> FrameLimits {
         let limits = &self.doors.core.limits;
-        let is_in = self.login.is_some();
+        if self.login.is_none() {
+            return FrameLimits { literals_bytes: limits.literals_bytes_before_login, ..FrameLimits::UNAUTHENTICATED };
+        }
         FrameLimits {
             line_bytes: limits.line_bytes,
-            literals_bytes: if is_in { limits.literals_bytes } else { limits.literals_bytes_before_login },
-            message_bytes: if is_in { limits.message_bytes } else { 0 },
+            literals_bytes: limits.literals_bytes,
+            message_bytes: limits.message_bytes,
             messages: limits.append_messages,
-            ..FrameLimits::default()
+            ..FrameLimits::AUTHENTICATED
         }
     }
 
@@ -73,7 +73,7 @@ impl Session {
             let next = match self.event().await? {
                 Event::Stop => continue,
                 Event::Autologout => return Ok(Farewell::Timeout),
-                Event::Step(Step::Fatal) => return Ok(Farewell::TooMuch),
+                Event::Step(Step::Fatal(_)) => return Ok(Farewell::TooMuch),
                 Event::Step(step) => self.handle(step, &mut arriving).await?,
             };
             match next {
@@ -110,52 +110,50 @@ impl Session {
             }
             Step::MessageStart { length, .. } => {
                 let core = &self.doors.core;
-                let begun = arriving.begin(length, core.limits.spool_bytes, core.journal.store(), &core.placement).await;
-                self.note_spooling(begun)
+                arriving.begin(length, core.limits.spool_bytes, core.journal.store(), &core.placement).await;
+                Ok(Next::Continue)
             }
             Step::MessageChunk(bytes) => {
-                let pushed = arriving.push(&bytes, &self.doors.core.placement).await;
-                self.note_spooling(pushed)
+                arriving.push(&bytes, &self.doors.core.placement).await;
+                Ok(Next::Continue)
             }
             Step::MessageEnd => {
-                let ended = arriving.end(&self.doors.core.placement).await;
-                self.note_spooling(ended)
+                arriving.end(&self.doors.core.placement).await;
+                Ok(Next::Continue)
             }
-            Step::Rejected(rejected) => {
+            Step::TooBig { tag, limit } => {
                 drop(arriving.take());
-                self.bad_commands += 1;
-                let status = if rejected.is_too_big { reply::no(ResponseCode::TooBig, rejected.text) } else { reply::bad(rejected.text) };
-                self.answer_without_command(rejected.tag, status);
+                self.refuse_size(tag, limit);
+                Ok(Next::Continue)
+            }
+            Step::SyntaxError(error) => {
+                drop(arriving.take());
+                self.refuse_input(CommandError::Syntax(error));
                 Ok(Next::Continue)
             }
             Step::Line(_) => {
                 self.answer_without_command(None, reply::bad("Expected a command"));
                 Ok(Next::Continue)
             }
-            Step::NeedMore | Step::Fatal => Ok(Next::Continue),
+            Step::NeedMore | Step::Fatal(_) => Ok(Next::Continue),
         }
     }
 
-    /// A message that cannot be spooled fails its APPEND when the frame is whole; the trace says why.
-    fn note_spooling(&mut self, result: Result<(), Fault>) -> std::io::Result<Next> {
-        if let Err(fault) = result {
-            tracing::warn!(%fault, "a message could not be spooled");
-            self.connection.frames().refuse_message("The server has no room for the message now");
-        }
-        Ok(Next::Continue)
+    /// What was too big has been stepped over. Only a message is NO; all else is not the protocol, and before login no message may come.
+    fn refuse_size(&mut self, tag: Option<Tag>, limit: Limit) {
+        let status = if limit == Limit::Message && self.login.is_some() {
+            reply::no(ResponseCode::TooBig, limit.to_string())
+        } else {
+            self.bad_commands += 1;
+            reply::bad(limit.to_string())
+        };
+        self.answer_without_command(tag, status);
     }
 
     async fn frame(&mut self, frame: Frame, arriving: &mut Arriving) -> std::io::Result<Next> {
         let arrived = arriving.take();
         match grammar::parse(&frame, self.connection.format()) {
-            Ok(TaggedCommand { tag, command: Command::Append { mailbox, messages } }) if self.login.is_some() => {
-                self.begin_append(&tag);
-                let reply = Box::pin(append::append(self, &mailbox, messages, arrived)).await;
-                let status = self.settle(reply, Expunges::Tell).await?;
-                self.send(&Response::Tagged(tag, status));
-                Ok(Next::Continue)
-            }
-            Ok(tagged) => self.execute(tagged).await,
+            Ok(tagged) => self.execute(tagged, arrived).await,
             Err(error) => {
                 self.refuse_input(error);
                 Ok(Next::Continue)
@@ -182,7 +180,7 @@ impl Session {
     }
 
     /// RFC 9051 §7.1.3: BAD without a tag where there was none.
-    fn answer_without_command(&mut self, tag: Option<carillon_protocol::command::Tag>, status: Status) {
+    fn answer_without_command(&mut self, tag: Option<Tag>, status: Status) {
         self.send(&match tag {
             Some(tag) => Response::Tagged(tag, status),
             None => Response::Untagged(Untagged::Status(status)),
