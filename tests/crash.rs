@@ -188,9 +188,10 @@ impl Disk {
 
     /// The plug is pulled: the server dies, and the disk holds what was synced to it.
     fn pull(&self, server: Server) {
+        // First the kill: what is acknowledged after the copy began would be asked of it.
+        server.kill();
         let copy = self.image.with_extension("copy");
         std::fs::copy(&self.image, &copy).unwrap();
-        server.kill();
         self.unmount();
         std::fs::rename(&copy, &self.image).unwrap();
         assert!(self.mount(), "the disk cannot be mounted again");
