@@ -4,6 +4,7 @@
 mod address;
 mod digest;
 mod header;
+mod nul;
 mod parameter;
 mod search;
 mod section;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{Digest, MAX_REFERENCES, message_ids, sent_date};
 pub use header::{Field, fields, filter_fields, header_length, unfold};
+pub use nul::without_nul;
 pub use search::{Needle, body_text, folded, header_text, message_text};
 pub use section::{SectionSource, body_range, cut, find, section_bytes, section_source, slice};
 pub use structure::{MAX_ADDRESSES, MAX_DEPTH, MAX_PARTS, Summary, summarise};
