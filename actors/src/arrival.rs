@@ -9,7 +9,7 @@ use carillon_protocol::flag::FlagSet;
 use carillon_protocol::mime;
 use carillon_storage::{Body, BodyHash, BodySource, Journal, codec};
 
-use crate::mailbox::details;
+use crate::mailbox::details::{self, MessageIds};
 use crate::mailbox::event::Origin;
 use crate::mailbox::requests::NewMessage;
 use crate::refusal::{Fault, Refusal};
@@ -63,10 +63,8 @@ pub fn prepare(journal: &dyn Journal, arrival: Arrival) -> Result<NewMessage, Re
             (bytes, Some(path))
         }
     };
-    if arrival.has_nul
-        && let Some(encoded) = mime::without_nul(&bytes)
-    {
-        bytes = encoded;
+    if arrival.has_nul {
+        bytes = mime::without_nul(&bytes).ok_or(Refusal::Cannot("A message holds NUL in the bodies of its parts only"))?;
         // What is stored is no longer what the file holds; the journal sweeps its spool at start.
         if let Some(path) = file.take() {
             let _ = std::fs::remove_file(path);
@@ -81,14 +79,11 @@ pub fn prepare(journal: &dyn Journal, arrival: Arrival) -> Result<NewMessage, Re
     journal.put_cache(vec![(summary_key(hash), encoded.into())]).map_err(Fault::from)?;
     let length = bytes.len() as u64;
     let prefix_length = arrival.prefix.as_ref().map_or(0, |prefix| prefix.len() as u64);
-    let new = details::New {
-        prefix: arrival.prefix,
-        body: hash,
-        size: length + prefix_length,
-        internal_date: arrival.internal_date,
-        save_date: arrival.save_date,
-    };
-    let details = Arc::new(details::details(new, &summary));
+    let size = length + prefix_length;
+    let ids = MessageIds { references: None, in_reply_to: None, message_id: summary.digest.message_id.as_deref() };
+    let ids = MessageIds { references: summary.digest.references.first().map(String::as_str), ..ids };
+    let details = Arc::new(details::new(arrival.prefix, hash, size, arrival.internal_date, arrival.save_date, ids));
     let source = file.map_or_else(|| BodySource::Memory(Bytes::from(bytes)), BodySource::File);
-    Ok(NewMessage { flags: arrival.flags, details, origin: arrival.origin, body: Some(Body { hash, length, source }) })
+    let body = journal.prepare(Body { hash, length, source }).map_err(Fault::from)?;
+    Ok(NewMessage { flags: arrival.flags, details, origin: arrival.origin, body: Some(body) })
 }

@@ -1,6 +1,7 @@
 //! The five actors: session, mailbox, account, directory, journal. The only crate that knows both the protocol and the storage.
 
 pub mod account;
+pub mod arrival;
 pub mod clock;
 pub mod directory;
 pub mod doorbell;

@@ -58,8 +58,7 @@ pub enum Transport {
 pub fn start(doors: Arc<Doors>, transport: Transport, peer: SocketAddr, admission: Admission) -> Addr<SessionActor> {
     SessionActor::create(move |context| {
         let bell: Recipient<Rang> = context.address().recipient();
-        let stop: Recipient<Stop> = context.address().recipient();
-        let bells = Bells::new(Box::new(move |watch| Doorbell::new(bell.clone(), watch)), stop);
+        let bells = Bells::new(Box::new(move |watch| Doorbell::new(bell.clone(), watch)));
         let serving = serve(doors, transport, peer, bells.clone(), admission);
         context.spawn(serving.into_actor(&SessionActor { bells: bells.clone() }).map(|(), _, context| context.stop()));
         SessionActor { bells }
@@ -97,11 +96,11 @@ async fn serve(doors: Arc<Doors>, transport: Transport, peer: SocketAddr, bells:
     };
     let limits = session.frame_limits();
     session.connection.set_limits(limits);
-    session.run(is_tls_first).instrument(span).await;
+    session.live(is_tls_first).instrument(span).await;
 }
 
 impl Session {
-    async fn run(mut self, is_tls_first: bool) {
+    async fn live(mut self, is_tls_first: bool) {
         if is_tls_first && !self.secure().await {
             return;
         }

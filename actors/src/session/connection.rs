@@ -30,6 +30,8 @@ pub struct Connection {
     wire: Box<dyn Wire>,
     frames: FrameReader,
     output: Vec<u8>,
+    /// How much of the output is written already.
+    written: usize,
     format: NameFormat,
     write_timeout: Duration,
     /// Bytes received, after TLS.
@@ -41,7 +43,7 @@ pub struct Connection {
 impl Connection {
     /// A connection over `wire`.
     pub fn new(wire: Box<dyn Wire>, format: NameFormat, write_timeout: Duration) -> Self {
-        Self { wire, frames: FrameReader::new(FrameLimits::UNAUTHENTICATED), output: Vec::new(), format, write_timeout, bytes_in: 0, bytes_out: 0 }
+        Self { wire, frames: FrameReader::new(FrameLimits::UNAUTHENTICATED), output: Vec::new(), written: 0, format, write_timeout, bytes_in: 0, bytes_out: 0 }
     }
 
     /// How mailbox names stand on this connection.
@@ -93,12 +95,12 @@ impl Connection {
 
     /// Puts a response into the output buffer.
     pub fn send(&mut self, response: &Response) {
-        encode::response(&mut self.output, response, self.format);
+        encode::encode(response, self.format, &mut self.output);
     }
 
     /// Puts an untagged response into the output buffer.
     pub fn tell(&mut self, untagged: &Untagged) {
-        encode::untagged(&mut self.output, untagged, self.format);
+        encode::encode_untagged(untagged, self.format, &mut self.output);
     }
 
     /// Puts responses that were encoded elsewhere into the output buffer and writes it when it is full.
@@ -122,21 +124,25 @@ impl Connection {
         if self.output.len() < FULL_BYTES { Ok(()) } else { self.flush().await }
     }
 
-    /// Writes all output and gives its memory back.
+    /// Writes all output and gives its memory back. Safe to drop and call again: what was written is counted at once.
     ///
     /// # Errors
     /// The connection is lost, or the client took nothing for the write timeout.
     pub async fn flush(&mut self) -> io::Result<()> {
-        if self.output.is_empty() {
-            return Ok(());
+        while let Some(rest) = self.output.get(self.written..).filter(|rest| !rest.is_empty()) {
+            let written = timeout(self.write_timeout, self.wire.write(rest)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.written += written;
+            self.bytes_out += written as u64;
         }
-        // What is dropped half way (a session that is stopped) is not written again: the buffer is taken first.
-        let output = std::mem::take(&mut self.output);
-        for piece in output.chunks(FULL_BYTES) {
-            timeout(self.write_timeout, self.wire.write_all(piece)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-            self.bytes_out += piece.len() as u64;
+        if self.written > 0 {
+            timeout(self.write_timeout, self.wire.flush()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            self.output = Vec::new();
+            self.written = 0;
         }
-        timeout(self.write_timeout, self.wire.flush()).await.map_err(|_| io::ErrorKind::TimedOut)?
+        Ok(())
     }
 
     /// Whether there is output that was not written.

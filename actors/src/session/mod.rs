@@ -1,16 +1,28 @@
 //! One actor per connection: sole owner of the socket, the protocol state and the client's numbering. Decides nothing about mail.
 
+pub mod actor;
 pub mod admission;
+mod arriving;
 pub mod auth;
+mod bells;
 pub mod changes;
+mod command;
+mod connection;
 mod difference;
+mod dispatch;
 pub mod fetch;
 pub mod message;
 pub mod reader;
+mod recorded;
 pub mod refetch;
+mod reply;
 mod resolve;
 pub mod search;
+mod serve;
+pub mod settings;
 pub mod sort;
+mod state;
+mod telling;
 #[cfg(test)]
 mod testing;
 pub mod thread;

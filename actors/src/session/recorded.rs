@@ -1,7 +1,7 @@
 //! Changes whose owner died before it answered: the log says whether they were made (design.md §2, "Failing").
 
 use carillon_protocol::set::UidSet;
-use carillon_storage::{LogId, Position, Record};
+use carillon_storage::Record;
 
 use super::state::Session;
 use crate::mailbox::actor::MailboxHandle;
@@ -25,20 +25,13 @@ impl Session {
             answer => return answer,
         }
         let successor = self.open(mailbox.id()).await?;
-        match self.was_recorded(mailbox.id().log(), 0).await? {
+        match self.doors.core.journal.record_of(&author, mailbox.id().log(), 0).await? {
             Some(record) => {
                 let uid_validity = successor.peek().await?.snapshot.uid_validity();
                 Ok(made_by(&record, uid_validity))
             }
             None => successor.change(author, change).await,
         }
-    }
-
-    /// The record that this session's running command wrote in a log behind `position`, if it did.
-    pub async fn was_recorded(&self, log: LogId, position: Position) -> Result<Option<Record>, Refusal> {
-        let records = self.doors.core.journal.replay(log, position + 1).await?;
-        let is_ours = |record: &Record| record.author.session == self.author.session && record.author.command == self.author.command;
-        Ok(records.into_iter().rev().find(is_ours))
     }
 }
 

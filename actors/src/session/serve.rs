@@ -1,6 +1,6 @@
 //! One connection from greeting to BYE: steps of the frame reader become commands, one strictly after another.
 
-use carillon_protocol::command::{Command, Frame, Tag, TaggedCommand};
+use carillon_protocol::command::{Frame, Tag};
 use carillon_protocol::frame::{FrameLimits, Limit, Step};
 use carillon_protocol::grammar::{self, CommandError};
 use carillon_protocol::response::{Response, ResponseCode, Status, Untagged};

@@ -88,6 +88,13 @@ pub struct Counts {
     pub expunged: u64,
 }
 
+impl Login {
+    /// Takes the account's bell down.
+    pub fn leave(self) {
+        self.account.unsubscribe(self.subscriber);
+    }
+}
+
 impl Session {
     /// Whether a command of these states may come now (RFC 9051 §3).
     pub const fn is_valid_in(&self, states: States) -> bool {

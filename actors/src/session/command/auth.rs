@@ -105,7 +105,6 @@ async fn enter(session: &mut Session, user: String, password: Secret<Vec<u8>>) -
 fn welcome(session: &mut Session) {
     let limits = session.frame_limits();
     session.connection.set_limits(limits);
-    session.announce();
 }
 
 async fn refuse(session: &mut Session) -> Status {

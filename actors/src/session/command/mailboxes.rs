@@ -14,12 +14,13 @@ impl Session {
         let author = self.author.clone();
         let login = self.login()?;
         let told = login.names.position();
-        match login.account.change(author, change).await {
+        match login.account.change(author.clone(), change).await {
             Ok(_) => Ok(()),
             Err(Refusal::Fault(Fault::Gone)) => {
                 let log = login.account.id().log();
                 self.reattach_account().await?;
-                self.was_recorded(log, told).await?.map_or(Err(Refusal::Fault(Fault::Gone)), |_| Ok(()))
+                let record = self.doors.core.journal.record_of(&author, log, told).await?;
+                record.map_or(Err(Refusal::Fault(Fault::Gone)), |_| Ok(()))
             }
             Err(refusal) => Err(refusal),
         }

@@ -9,7 +9,7 @@ use super::super::message::Source;
 use super::super::reply::{self, Ending, Reply};
 use super::super::search::{self, BoundKey};
 use super::super::state::Session;
-use super::super::view::Reader;
+use super::super::reader::Reader;
 use super::super::{sort, thread};
 use crate::refusal::Fault;
 
