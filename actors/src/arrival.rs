@@ -7,13 +7,13 @@ use bytes::Bytes;
 use carillon_protocol::date::InternalDate;
 use carillon_protocol::flag::FlagSet;
 use carillon_protocol::mime;
-use carillon_storage::{Body, BodyHash, BodySource, Journal, codec};
+use carillon_storage::{Body, BodyHash, BodySource, Journal};
 
 use crate::mailbox::details::{self, MessageIds};
 use crate::mailbox::event::Origin;
 use crate::mailbox::requests::NewMessage;
 use crate::refusal::{Fault, Refusal};
-use crate::session::message::summary_key;
+use crate::session::message::summarise_arrival;
 
 /// Where the bytes of a message are that comes in.
 #[derive(Debug)]
@@ -74,9 +74,7 @@ pub fn prepare(journal: &dyn Journal, arrival: Arrival) -> Result<NewMessage, Re
         return Err(Refusal::EmptyMessage);
     }
     let hash = BodyHash::of(&bytes);
-    let summary = mime::summarise(&bytes);
-    let encoded = codec::encode(&summary).map_err(|_| Fault::Bug("a summary that cannot be encoded"))?;
-    journal.put_cache(vec![(summary_key(hash), encoded.into())]).map_err(Fault::from)?;
+    let summary = summarise_arrival(journal, &hash, &bytes);
     let length = bytes.len() as u64;
     let prefix_length = arrival.prefix.as_ref().map_or(0, |prefix| prefix.len() as u64);
     let size = length + prefix_length;

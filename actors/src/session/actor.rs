@@ -108,8 +108,16 @@ impl Session {
         let farewell = self.serve().await;
         self.doors.core.directory.session_closed(user_session);
         let Counts { commands, fetched, appended, expunged } = self.counts;
-        tracing::info!(reason = farewell.text(), in_bytes = self.connection.bytes_in, out_bytes = self.connection.bytes_out, commands,
-            fetched, appended, expunged, "session ended");
+        tracing::info!(
+            reason = farewell.text(),
+            in_bytes = self.connection.bytes_in,
+            out_bytes = self.connection.bytes_out,
+            commands,
+            fetched,
+            appended,
+            expunged,
+            "session ended"
+        );
     }
 }
 

@@ -43,7 +43,16 @@ pub struct Connection {
 impl Connection {
     /// A connection over `wire`.
     pub fn new(wire: Box<dyn Wire>, format: NameFormat, write_timeout: Duration) -> Self {
-        Self { wire, frames: FrameReader::new(FrameLimits::UNAUTHENTICATED), output: Vec::new(), written: 0, format, write_timeout, bytes_in: 0, bytes_out: 0 }
+        Self {
+            wire,
+            frames: FrameReader::new(FrameLimits::UNAUTHENTICATED),
+            output: Vec::new(),
+            written: 0,
+            format,
+            write_timeout,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
     }
 
     /// How mailbox names stand on this connection.

@@ -5,8 +5,8 @@ use carillon_protocol::response::{Response, Status};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::command::{append, auth, basic, copy, expunge, fetch, idle, list, mailboxes, search, select, status, store};
 use super::arriving::Arrived;
+use super::command::{append, auth, basic, copy, expunge, fetch, idle, list, mailboxes, search, select, status, store};
 use super::reply::{self, Ending, Reply};
 use super::state::Session;
 use crate::refusal::{Fault, Refusal};

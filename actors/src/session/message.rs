@@ -113,9 +113,14 @@ impl Source {
     }
 }
 
-/// The cache entry of a body that just arrived and is still in memory: whoever stores it may put this beside it ([`Journal::put_cache`]).
-pub fn cache_entry(name: &BodyHash, body: &[u8]) -> Option<(Vec<u8>, Bytes)> {
-    Some((cache_key(name), codec::encode(&summarise(body)).ok()?.into()))
+/// The summary of a body that just arrived and is still in memory, put beside it for all who read it.
+pub fn summarise_arrival(journal: &dyn Journal, name: &BodyHash, body: &[u8]) -> Summary {
+    let summary = summarise(body);
+    if let Ok(bytes) = codec::encode(&summary) {
+        // Without it the first reader computes it again.
+        let _ = journal.put_cache(vec![(cache_key(name), bytes.into())]);
+    }
+    summary
 }
 
 fn cache_key(name: &BodyHash) -> Vec<u8> {
@@ -228,8 +233,16 @@ mod tests {
         journal.put_cache(vec![(cache_key(&details.body), Bytes::from_static(b"rubbish"))]).unwrap();
         let summary = Source::new(journal.clone()).summary(&details).unwrap();
         assert_eq!(summary.header_length, 14);
-        let (key, entry) = cache_entry(&details.body, b"Subject: x\r\n\r\nbody").unwrap();
-        assert_eq!(journal.cache(&key).unwrap(), Some(entry));
+        assert_ne!(journal.cache(&cache_key(&details.body)).unwrap(), Some(Bytes::from_static(b"rubbish")));
+    }
+
+    #[test]
+    fn the_summary_of_an_arrival_is_kept() {
+        let (journal, body) = (MemoryJournal::new(), b"Subject: x\r\n\r\nbody");
+        let name = BodyHash::of(body);
+        let summary = summarise_arrival(&journal, &name, body);
+        assert_eq!(summary.header_length, 14);
+        assert!(journal.cache(&cache_key(&name)).unwrap().is_some());
     }
 
     #[test]

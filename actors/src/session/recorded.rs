@@ -36,8 +36,7 @@ impl Session {
 }
 
 fn made_by(record: &Record, uid_validity: carillon_protocol::number::UidValidity) -> Changed {
-    let mut changed =
-        Changed { position: Some(record.position), uid_validity, appended: Vec::new(), affected: UidSet::new() };
+    let mut changed = Changed { position: Some(record.position), uid_validity, appended: Vec::new(), affected: UidSet::new() };
     for event in event::decode(record.version, &record.events).unwrap_or_default() {
         match event {
             MailboxEvent::Appended { arrivals } => changed.appended.extend(arrivals.iter().map(|arrival| arrival.uid)),

@@ -118,6 +118,7 @@ pub fn refused(refusal: &Refusal, incident: &str) -> Status {
         Refusal::TooBig => no(ResponseCode::TooBig, "The message is larger than this server accepts"),
         Refusal::EmptyMessage => no(ResponseCode::Cannot, "A message has at least one byte"),
         Refusal::ExpungeIssued => no(ResponseCode::ExpungeIssued, "Some of the messages no longer exist"),
+        Refusal::UnknownEncoding => no(ResponseCode::UnknownCte, "A part has a transfer encoding that is not known"),
         Refusal::Fault(fault) => faulted(fault, incident),
     }
 }

@@ -29,7 +29,8 @@ pub async fn append(session: &mut Session, name: &MailboxName, messages: Vec<App
         if arrived.has_nul && !message.literal.binary {
             return Err(Ending::Bad("Expected no NUL in a message; a literal8 (~{n}) may hold it"));
         }
-        let internal_date = message.date.unwrap_or(InternalDate { unix_seconds: i64::try_from(now).unwrap_or(i64::MAX), offset_minutes: 0 });
+        let internal_date =
+            message.date.unwrap_or(InternalDate { unix_seconds: i64::try_from(now).unwrap_or(i64::MAX), offset_minutes: 0 });
         arrivals.push(Arrival {
             content: arrived.content,
             prefix: None,

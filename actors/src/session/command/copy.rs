@@ -56,7 +56,10 @@ pub async fn move_messages(session: &mut Session, numbering: Numbering, set: &Se
 }
 
 async fn transfer(
-    session: &mut Session, source: MailboxId, uids: UidSet, target: MailboxName,
+    session: &mut Session,
+    source: MailboxId,
+    uids: UidSet,
+    target: MailboxName,
 ) -> Result<(UidValidity, Vec<(Uid, Uid)>), Ending> {
     let author = session.author.clone();
     let transferred = session.login()?.account.transfer(author, source, uids, target).await?;

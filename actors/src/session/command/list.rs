@@ -29,7 +29,11 @@ pub async fn list(session: &mut Session, kind: ListKind, reference: &str, patter
 
 /// The remote mailboxes of the configuration (RFC 2193 §3.1); in RLSUB those that are subscribed here.
 fn remote(
-    session: &Session, kind: ListKind, reference: &str, pattern: &str, is_subscribed: impl Fn(&MailboxName) -> bool,
+    session: &Session,
+    kind: ListKind,
+    reference: &str,
+    pattern: &str,
+    is_subscribed: impl Fn(&MailboxName) -> bool,
 ) -> Vec<ListEntry> {
     let format = session.connection.format();
     let pattern = Pattern::new(reference, pattern, format);

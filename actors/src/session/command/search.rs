@@ -6,10 +6,10 @@ use carillon_protocol::response::{Thread, Untagged};
 use carillon_protocol::set::{Numbering, UidSet};
 
 use super::super::message::Source;
+use super::super::reader::Reader;
 use super::super::reply::{self, Ending, Reply};
 use super::super::search::{self, BoundKey};
 use super::super::state::Session;
-use super::super::reader::Reader;
 use super::super::{sort, thread};
 use crate::refusal::Fault;
 
@@ -57,7 +57,9 @@ fn bind(session: &mut Session, key: &SearchKey) -> Result<(BoundKey, Reader), En
 }
 
 async fn in_pool<T: Send + 'static>(
-    session: &Session, reader: Reader, job: impl FnOnce(&Reader, &Source) -> T + Send + 'static,
+    session: &Session,
+    reader: Reader,
+    job: impl FnOnce(&Reader, &Source) -> T + Send + 'static,
 ) -> Result<T, Fault> {
     let source = Source::new(session.doors.core.journal.store().clone());
     session.doors.core.placement.run(move || job(&reader, &source)).await
