@@ -90,7 +90,7 @@ async fn live(plan: &Plan, life: u64, journal: Arc<FaultJournal<Arc<MemoryJourna
     let clock = Clock::new(move || born + u64::try_from(begun.elapsed().as_micros()).unwrap_or_default());
     let ids = Ids::new(born / 1_000_000, plan.seed ^ (life << 32));
     let core = Core::start(journal, Placement::one_thread(), clock, ids, Limits::default());
-    let doors = Doors { core: core.clone(), authenticator: Arc::new(Anybody), tls: None, settings: Settings::default() };
+    let doors = Doors::new(core.clone(), Arc::new(Anybody), None, Settings::default());
     let server = Rc::new(Life { connect: connector(Arc::new(doors)), books: books.clone(), pause_microseconds: 3_000 });
     let end = core.clone();
     let watchdog = actix_rt::spawn(async move {

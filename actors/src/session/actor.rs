@@ -16,7 +16,7 @@ use super::connection::{Connection, Wire};
 use super::reply::Farewell;
 use super::settings::Doors;
 use super::state::{Counts, Session};
-use crate::directory::requests::Stop;
+use crate::directory::requests::{SessionStop, Stop};
 use crate::doorbell::{Doorbell, Rang};
 
 /// The half of a session that other actors can reach.
@@ -36,11 +36,21 @@ impl Handler<Rang> for SessionActor {
     }
 }
 
-impl Handler<Stop> for SessionActor {
+/// The directory asks a session to say BYE and end.
+struct Halt(Stop);
+
+impl Message for Halt {
+    type Result = ();
+}
+
+impl Handler<Halt> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, _stop: Stop, _context: &mut Self::Context) {
-        self.bells.stop(Farewell::Shutdown);
+    fn handle(&mut self, Halt(why): Halt, _context: &mut Self::Context) {
+        self.bells.stop(match why {
+            Stop::Kick => Farewell::Kicked,
+            Stop::Shutdown => Farewell::Shutdown,
+        });
     }
 }
 
@@ -58,14 +68,23 @@ pub enum Transport {
 pub fn start(doors: Arc<Doors>, transport: Transport, peer: SocketAddr, admission: Admission) -> Addr<SessionActor> {
     SessionActor::create(move |context| {
         let bell: Recipient<Rang> = context.address().recipient();
+        let halt: Recipient<Halt> = context.address().recipient();
+        let stop = SessionStop::new(move |why| halt.do_send(Halt(why)));
         let bells = Bells::new(Box::new(move |watch| Doorbell::new(bell.clone(), watch)));
-        let serving = serve(doors, transport, peer, bells.clone(), admission);
+        let serving = serve(doors, transport, peer, bells.clone(), stop, admission);
         context.spawn(serving.into_actor(&SessionActor { bells: bells.clone() }).map(|(), _, context| context.stop()));
         SessionActor { bells }
     })
 }
 
-async fn serve(doors: Arc<Doors>, transport: Transport, peer: SocketAddr, bells: Rc<Bells>, _admission: Admission) {
+async fn serve(
+    doors: Arc<Doors>,
+    transport: Transport,
+    peer: SocketAddr,
+    bells: Rc<Bells>,
+    stop: SessionStop,
+    _admission: Admission,
+) {
     let id = doors.core.ids.session();
     let is_tls_first = matches!(transport, Transport::Tls(_));
     let span = tracing::info_span!("session", id = %id, peer = %peer, tls = is_tls_first, account = tracing::field::Empty);
@@ -92,21 +111,20 @@ async fn serve(doors: Arc<Doors>, transport: Transport, peer: SocketAddr, bells:
         failed_logins: 0,
         client: None,
         counts: Counts::default(),
+        since_seconds: doors.core.clock.seconds(),
+        span: span.clone(),
         doors,
     };
     let limits = session.frame_limits();
     session.connection.set_limits(limits);
+    session.doors.core.directory.session_opened(session.info(), stop);
     session.live(is_tls_first).instrument(span).await;
 }
 
 impl Session {
     async fn live(mut self, is_tls_first: bool) {
-        if is_tls_first && !self.secure().await {
-            return;
-        }
-        let user_session = self.id;
-        let farewell = self.serve().await;
-        self.doors.core.directory.session_closed(user_session);
+        let farewell = if is_tls_first && !self.secure().await { Farewell::TlsFailed } else { self.serve().await };
+        self.doors.core.directory.session_closed(self.id);
         let Counts { commands, fetched, appended, expunged } = self.counts;
         tracing::info!(
             reason = farewell.text(),
@@ -119,9 +137,4 @@ impl Session {
             "session ended"
         );
     }
-}
-
-/// `Stop` asks a session to say BYE and end.
-impl Message for Stop {
-    type Result = ();
 }

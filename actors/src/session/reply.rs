@@ -55,8 +55,10 @@ pub enum Farewell {
     TooManyLogins,
     /// More input than a limit allows, of a kind that cannot be skipped.
     TooMuch,
-    /// The server stops, or an administrator ended the session.
+    /// The server stops.
     Shutdown,
+    /// An administrator ended the session.
+    Kicked,
     /// The TLS handshake failed: nothing can be said any more.
     TlsFailed,
     /// The client went away.
@@ -73,6 +75,7 @@ impl Farewell {
             Self::TooManyLogins => "Too many failed logins",
             Self::TooMuch => "Input is larger than this server accepts",
             Self::Shutdown => "The server is going down; come again in a moment",
+            Self::Kicked => "An administrator ended this session",
             Self::TlsFailed => "TLS failed",
             Self::Disconnected => "Disconnected",
         }

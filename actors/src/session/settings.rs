@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use carillon_protocol::mailbox_name::{MailboxName, NameFormat};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::auth::Authenticator;
@@ -19,6 +20,21 @@ pub struct Doors {
     pub tls: Option<Arc<dyn Fn() -> TlsAcceptor + Send + Sync>>,
     /// The configuration's choices.
     pub settings: Settings,
+    /// Password hashes are slow on purpose: half of the cores at most work on them, so that they hold up nobody else.
+    pub(super) logins: Semaphore,
+}
+
+impl Doors {
+    /// What sessions are given.
+    pub fn new(
+        core: Core,
+        authenticator: Arc<dyn Authenticator>,
+        tls: Option<Arc<dyn Fn() -> TlsAcceptor + Send + Sync>>,
+        settings: Settings,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { core, authenticator, tls, settings, logins: Semaphore::new((cores / 2).max(1)) }
+    }
 }
 
 /// The configuration's choices for sessions.

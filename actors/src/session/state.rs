@@ -16,6 +16,7 @@ use super::settings::Doors;
 use super::view::{Mode, View};
 use crate::account;
 use crate::account::actor::AccountHandle;
+use crate::directory::requests::SessionInfo;
 use crate::doorbell::Watch;
 use crate::id::{AccountId, MailboxId, SessionId};
 use crate::mailbox::actor::MailboxHandle;
@@ -51,6 +52,10 @@ pub struct Session {
     pub client: Option<String>,
     /// Counts for the line at the end.
     pub counts: Counts,
+    /// When it was accepted: seconds since 1970.
+    pub since_seconds: u64,
+    /// The span of every line that it traces.
+    pub span: tracing::Span,
 }
 
 /// Who is logged in.
@@ -117,6 +122,30 @@ impl Session {
         };
     }
 
+    /// What `carillon who` shows of this session.
+    pub fn info(&self) -> SessionInfo {
+        let selected = self.selected.as_ref().zip(self.login.as_ref());
+        let name = selected.and_then(|(selected, login)| login.names.by_id(selected.view.mailbox()));
+        let state = match (&self.login, &self.selected) {
+            (None, _) => "not authenticated",
+            (Some(_), None) => "authenticated",
+            (Some(_), Some(_)) => "selected",
+        };
+        SessionInfo {
+            session: self.id,
+            account: self.login.as_ref().map(|login| login.account.id()),
+            user: self.login.as_ref().map(|login| login.user.clone()).unwrap_or_default(),
+            peer: self.peer.to_string(),
+            tls: if self.is_tls { "TLS".to_owned() } else { String::new() },
+            client: self.client.clone().unwrap_or_default(),
+            selected: name.map(|entry| entry.name.to_string()).unwrap_or_default(),
+            state: state.to_owned(),
+            since_seconds: self.since_seconds,
+            in_bytes: self.connection.bytes_in,
+            out_bytes: self.connection.bytes_out,
+        }
+    }
+
     /// The login, or a refusal that cannot happen: dispatch checks the state first.
     pub fn login(&mut self) -> Result<&mut Login, Refusal> {
         self.login.as_mut().ok_or(Refusal::Fault(Fault::Bug("a command of the authenticated state ran before login")))
@@ -131,7 +160,9 @@ impl Session {
     pub async fn log_in(&mut self, user: String, account: AccountId) -> Result<(), Refusal> {
         let account = self.doors.core.directory.account(account).await?;
         let (subscriber, names) = account.subscribe(self.bells.doorbell(Watch::Account)).await?;
+        self.span.record("account", user.as_str());
         self.login = Some(Login { user, account, subscriber, names });
+        self.doors.core.directory.session_changed(self.info());
         Ok(())
     }
 
@@ -163,6 +194,7 @@ impl Session {
     pub fn deselect(&mut self) {
         if let Some(selected) = self.selected.take() {
             selected.mailbox.unsubscribe(selected.subscriber);
+            self.doors.core.directory.session_changed(self.info());
         }
         self.bells.take_mailbox();
     }
@@ -188,6 +220,7 @@ impl Session {
         }
         let view = View::new(mailbox, mode, look);
         self.selected = Some(Selected { mailbox: handle, subscriber, view, refetch: Refetch::default() });
+        self.doors.core.directory.session_changed(self.info());
         Ok(())
     }
 

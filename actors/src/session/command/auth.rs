@@ -90,7 +90,10 @@ async fn enter(session: &mut Session, user: String, password: Secret<Vec<u8>>) -
     }
     let authenticator = session.doors.authenticator.clone();
     let name = user.clone();
-    let verdict = session.doors.core.placement.run(move || authenticator.verify(&name, password.expose())).await?;
+    let doors = session.doors.clone();
+    let turn = doors.logins.acquire().await.map_err(|_| Fault::Ending)?;
+    let verdict = doors.core.placement.run(move || authenticator.verify(&name, password.expose())).await?;
+    drop(turn);
     match verdict {
         Verdict::Accepted(account) => {
             session.log_in(user, account).await?;
