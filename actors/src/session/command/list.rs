@@ -71,5 +71,5 @@ async fn holds(session: &mut Session, mailbox: crate::id::MailboxId, text: Strin
     let key = search::bind(&SearchKey::Text(text), &view)?;
     let (reader, source) = (view.reader(), Source::new(session.doors.core.journal.store().clone()));
     let found = session.doors.core.placement.run(move || search::search(&reader, &key, &source)).await??;
-    Ok(!found.is_empty())
+    Ok(!found.uids.is_empty())
 }

@@ -2,7 +2,7 @@
 
 use carillon_protocol::command::{SearchKey, SortCriterion, ThreadAlgorithm};
 use carillon_protocol::number::Uid;
-use carillon_protocol::response::{Thread, Untagged};
+use carillon_protocol::response::Untagged;
 use carillon_protocol::set::{Numbering, UidSet};
 
 use super::super::message::Source;
@@ -17,37 +17,46 @@ use crate::refusal::Fault;
 pub async fn search(session: &mut Session, numbering: Numbering, key: SearchKey) -> Reply {
     let (key, reader) = bind(session, &key)?;
     let found: Result<_, Fault> = in_pool(session, reader, move |reader, source| {
-        let uids = search::search(reader, &key, source)?;
-        Ok(numbers(reader, numbering, &uids))
+        let found = search::search(reader, &key, source)?;
+        Ok((numbers(reader, numbering, &found.uids), found.damage))
     })
     .await?;
-    session.tell(&Untagged::Search(found?));
-    Ok(reply::ok("Searched"))
+    let (numbers, damage) = found?;
+    session.tell(&Untagged::Search(numbers));
+    conclude("Searched", damage)
 }
 
 /// SORT.
 pub async fn sort(session: &mut Session, numbering: Numbering, criteria: Vec<SortCriterion>, key: SearchKey) -> Reply {
     let (key, reader) = bind(session, &key)?;
     let sorted: Result<_, Fault> = in_pool(session, reader, move |reader, source| {
-        let uids = search::search(reader, &key, source)?;
-        let sorted = sort::sort(reader, &uids, &criteria, source)?;
-        Ok(sorted.into_iter().filter_map(|uid| number(reader, numbering, uid)).collect())
+        let found = search::search(reader, &key, source)?;
+        let sorted = sort::sort(reader, &found.uids, &criteria, source)?;
+        let numbers = sorted.into_iter().filter_map(|uid| number(reader, numbering, uid)).collect();
+        Ok((numbers, found.damage))
     })
     .await?;
-    session.tell(&Untagged::Sort(sorted?));
-    Ok(reply::ok("Sorted"))
+    let (numbers, damage) = sorted?;
+    session.tell(&Untagged::Sort(numbers));
+    conclude("Sorted", damage)
 }
 
 /// THREAD.
 pub async fn thread(session: &mut Session, numbering: Numbering, algorithm: ThreadAlgorithm, key: SearchKey) -> Reply {
     let (key, reader) = bind(session, &key)?;
-    let threads: Result<Vec<Thread>, Fault> = in_pool(session, reader, move |reader, source| {
-        let uids = search::search(reader, &key, source)?;
-        thread::thread(reader, &uids, algorithm, numbering, source)
+    let threads: Result<_, Fault> = in_pool(session, reader, move |reader, source| {
+        let found = search::search(reader, &key, source)?;
+        Ok((thread::thread(reader, &found.uids, algorithm, numbering, source)?, found.damage))
     })
     .await?;
-    session.tell(&Untagged::Thread(threads?));
-    Ok(reply::ok("Threaded"))
+    let (threads, damage) = threads?;
+    session.tell(&Untagged::Thread(threads));
+    conclude("Threaded", damage)
+}
+
+/// What was found is told in any case; messages that could not be read are not passed over in silence.
+fn conclude(text: &str, damage: Option<Fault>) -> Reply {
+    damage.map_or_else(|| Ok(reply::ok(text)), |fault| Err(fault.into()))
 }
 
 /// The key with its sets resolved as this client numbers messages now, and what it may see.
