@@ -53,11 +53,6 @@ impl Bells {
         self.mailbox.take()
     }
 
-    /// Whether a bell waits for its look.
-    pub fn is_ringing(&self) -> bool {
-        self.account.get() || self.mailbox.get()
-    }
-
     /// Why the session shall end, if it shall.
     pub fn farewell(&self) -> Option<Farewell> {
         self.stop.get()

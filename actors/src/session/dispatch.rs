@@ -7,7 +7,7 @@ use tracing::Instrument;
 
 use super::arriving::Arrived;
 use super::command::{append, auth, basic, copy, expunge, fetch, idle, list, mailboxes, search, select, status, store};
-use super::reply::{self, Ending, Reply};
+use super::reply::{self, Ending, Farewell, Reply};
 use super::state::Session;
 use crate::refusal::{Fault, Refusal};
 
@@ -48,6 +48,11 @@ impl Session {
         };
         if !is_refetch && let Some(selected) = &mut self.selected {
             selected.refetch.reset();
+        }
+        if let Err(Ending::Refused(Refusal::Fault(Fault::Ending))) = reply {
+            // Whether the change is durable is known by the next start only: BYE instead of a tagged reply.
+            self.bells.stop(Farewell::Shutdown);
+            return Ok(Next::Continue);
         }
         let status = self.settle(reply, rule.expunges).instrument(span.clone()).await?;
         tracing::debug!(parent: &span, outcome = ?status.condition, elapsed_us = begun.elapsed().as_micros(),
