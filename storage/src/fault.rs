@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -153,8 +153,9 @@ pub enum AppendFault {
 
 /// A journal over another one, with one fault. After `Tear` and `Vanish` it refuses appends and [`Journal::fatal`] says why; the next server starts
 /// on the inner journal.
-pub struct FaultJournal {
-    inner: Arc<dyn Journal>,
+#[derive(Debug)]
+pub struct FaultJournal<J> {
+    inner: J,
     nth: u64,
     fault: AppendFault,
     appends: AtomicU64,
@@ -162,16 +163,16 @@ pub struct FaultJournal {
     gate: (Mutex<bool>, Condvar),
 }
 
-impl FaultJournal {
+impl<J: Journal> FaultJournal<J> {
     /// `inner`, whose `nth` append (from 1; 0 for none) has the fault.
-    pub fn new(inner: Arc<dyn Journal>, nth: u64, fault: AppendFault) -> Self {
+    pub fn new(inner: J, nth: u64, fault: AppendFault) -> Self {
         let gate = (Mutex::new(false), Condvar::new());
         Self { inner, nth, fault, appends: AtomicU64::new(0), fatal: Mutex::new(None), gate }
     }
 
     /// The journal inside.
-    pub fn inner(&self) -> &dyn Journal {
-        &*self.inner
+    pub fn inner(&self) -> &J {
+        &self.inner
     }
 
     /// How many appends there were.
@@ -199,7 +200,7 @@ impl FaultJournal {
     }
 }
 
-impl Journal for FaultJournal {
+impl<J: Journal> Journal for FaultJournal<J> {
     fn append(&self, lists: Vec<CommitList>) -> Vec<Result<Vec<Committed>, AppendError>> {
         if let Some(reason) = self.fatal() {
             return vec![Err(AppendError::Failed(reason)); lists.len()];
@@ -286,7 +287,7 @@ mod tests {
 
     #[test]
     fn without_a_fault_the_contract_holds() {
-        contract::check(&FaultJournal::new(Arc::new(MemoryJournal::new()), 0, AppendFault::Fail));
+        contract::check(&FaultJournal::new(MemoryJournal::new(), 0, AppendFault::Fail));
     }
 
     #[test]
@@ -295,7 +296,7 @@ mod tests {
         for (fault, position) in
             [(AppendFault::Fail, 1), (AppendFault::Full, 1), (AppendFault::Tear, 2), (AppendFault::Vanish, 1)]
         {
-            let journal = FaultJournal::new(Arc::new(MemoryJournal::new()), 2, fault);
+            let journal = FaultJournal::new(MemoryJournal::new(), 2, fault);
             assert!(journal.append(one(0))[0].is_ok());
             let answer = journal.append(one(1)).remove(0);
             assert!(answer.is_err());
@@ -308,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_stalled_append_goes_on_when_released() {
-        let journal = FaultJournal::new(Arc::new(MemoryJournal::new()), 1, AppendFault::Stall);
+        let journal = FaultJournal::new(MemoryJournal::new(), 1, AppendFault::Stall);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| journal.append(vec![vec![commit(vec![draft(1, 0, b"x")], &[])]]));
             assert_eq!(journal.newest_commit(), 0);

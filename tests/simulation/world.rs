@@ -84,7 +84,7 @@ pub fn run(plan: &Plan) -> Result<(), Vec<String>> {
     if complaints.is_empty() { Ok(()) } else { Err(complaints) }
 }
 
-async fn live(plan: &Plan, life: u64, journal: Arc<FaultJournal>, books: Books, is_last: bool) {
+async fn live(plan: &Plan, life: u64, journal: Arc<FaultJournal<Arc<MemoryJournal>>>, books: Books, is_last: bool) {
     let begun = tokio::time::Instant::now();
     let born = EPOCH + life * 1_000_000_000;
     let clock = Clock::new(move || born + u64::try_from(begun.elapsed().as_micros()).unwrap_or_default());
