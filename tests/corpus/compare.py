@@ -71,7 +71,8 @@ class Comparison:
         return re.search(rb"^" + name.encode() + rb"[ \t]+:", self.raw, re.I | re.M)
 
     def envelope(self, message, envelope, path):
-        for name, key in [("date", "date"), ("subject", "subject"), ("in-reply-to", "in_reply_to"), ("message-id", "message_id")]:
+        for name in ["date", "subject", "in-reply-to", "message-id"]:
+            key = name.replace("-", "_")
             self.check(f"{path} {name}", first(message, name), ours(envelope[key]))
         lists = {name: self.addresses(message, name) for name in ["from", "sender", "reply-to", "to", "cc", "bcc"]}
         for name, expected in lists.items():
@@ -94,6 +95,26 @@ class Comparison:
         values = [unfolded(value).decode("utf-8", "surrogateescape") for value in fields(message, name)]
         pairs = email.utils.getaddresses(values)
         return [(octets(name.strip()), octets(address)) for name, address in pairs if name or address]
+
+    # SORT DATE
+
+    def sent(self, message, digest):
+        date = first(message, "date")
+        parsed = email.utils.parsedate_tz(date.decode("utf-8", "surrogateescape")) if date else None
+        try:
+            expected = email.utils.mktime_tz(parsed) if parsed else None
+        except (ValueError, OverflowError):
+            expected = None
+        found = digest["sent"] and digest["sent"]["unix_seconds"]
+        if expected == found:
+            return
+        if expected is None or found is None:
+            # Neither reads all that is written: words in other languages, "12:43 PM", months before days.
+            self.tolerate("a date that only one of them reads")
+        elif re.search(rb"[+-]([3-9]\d|2[5-9])\d\d|\(.*\) [+-]\d{4}", date):
+            self.tolerate("an impossible zone, or a comment before it")
+        else:
+            self.check("sent", expected, found)
 
     # BODYSTRUCTURE
 
@@ -173,8 +194,8 @@ class Comparison:
             self.check(f"{path} lines", body.count(b"\n"), part["lines"])
 
     def fields(self, message, part, path):
-        for name, key in [("content-id", "id"), ("content-description", "description"), ("content-md5", "md5"), ("content-location", "location")]:
-            self.check(f"{path} {name}", first(message, name), ours(part[key]))
+        for key in ["id", "description", "md5", "location"]:
+            self.check(f"{path} {key}", first(message, f"content-{key}"), ours(part[key]))
         encoding = (first(message, "content-transfer-encoding") or b"7BIT").decode("latin-1")
         if encoding.strip().lower() != part["encoding"].lower():
             self.encoding_explained(encoding, part["encoding"], path)
@@ -238,15 +259,14 @@ def addresses_explained(value, expected, found):
     if b"@" in value and b"<@" in value.replace(b" ", b"") and len(found) < len(expected):
         # RFC 5322 §4.4: a source route may name several domains.
         raise Tolerated("a source route")
-    if len(found) < len(expected) and all(pair in expected or (b"", pair[0]) in expected and (b"", pair[1]) in expected for pair in found):
+    is_split = lambda name, address: (b"", name) in expected and (b"", address) in expected
+    if len(found) < len(expected) and all(pair in expected or is_split(*pair) for pair in found):
         # Some put the address where the display name belongs, without quotes.
         raise Tolerated("an address as display name")
     if re.search(rb"\\[^\"\\]", value):
         raise Tolerated("a backslash outside quotes")
-    if len(expected) == len(found) and all(
-        left == right or left[0] == right[0] and b"@" not in right[1] and right[1].split()[:1] == [left[1]] or left[1] == right[1].split(b" ")[0] and b"@" not in right[1]
-        for left, right in zip(expected, found)
-    ):
+    is_first_word = lambda left, right: b"@" not in right and right.split()[:1] == [left]
+    if len(expected) == len(found) and all(left == right or is_first_word(left[1], right[1]) for left, right in zip(expected, found)):
         # email keeps the first word and drops the rest.
         raise Tolerated("no address but several words")
     without_comments = re.compile(rb"\s*\([^()]*\)")
@@ -273,6 +293,7 @@ def compare(line):
         return comparison
     comparison.envelope(message, summary["envelope"], "message")
     comparison.part(message, summary["structure"], "message")
+    comparison.sent(message, summary["digest"])
     return comparison
 
 

@@ -86,7 +86,8 @@ impl FetchLine {
         literal_head(out, length);
     }
 
-    /// Writes RFC822, RFC822.HEADER or RFC822.TEXT and the head of its literal. The caller must send exactly `length` octets next.
+    /// Writes RFC822, RFC822.HEADER or RFC822.TEXT and the head of its literal. The caller must send exactly `length` octets
+    /// next.
     pub fn rfc822_head(&mut self, out: &mut Vec<u8>, item: Rfc822Item, length: u64) {
         self.blank(out);
         out.extend_from_slice(item.name().as_bytes());

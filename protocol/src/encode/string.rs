@@ -30,7 +30,8 @@ pub(super) fn separated<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut
     }
 }
 
-/// Writes a quoted string where that is allowed (RFC 9051 §4.3), else a literal. `utf8` says whether the session takes UTF-8 in quoted strings.
+/// Writes a quoted string where that is allowed (RFC 9051 §4.3), else a literal. `utf8` says whether the session takes UTF-8 in
+/// quoted strings.
 pub(super) fn string(out: &mut Vec<u8>, text: &[u8], utf8: bool) {
     let is_plain = |byte: &u8| matches!(byte, 1..=9 | 11 | 12 | 14..=127);
     let is_plain_utf8 = || text.iter().all(|byte| is_plain(byte) || *byte > 127) && std::str::from_utf8(text).is_ok();

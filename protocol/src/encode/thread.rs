@@ -10,7 +10,8 @@ enum Step<'a> {
 
 /// Writes `THREAD (...)(...)`, without recursion.
 ///
-/// A node without message stands only where a thread begins and has at least two replies (RFC 5256 §4); elsewhere its replies take its place.
+/// A node without message stands only where a thread begins and has at least two replies (RFC 5256 §4); elsewhere its replies
+/// take its place.
 pub(super) fn threads(out: &mut Vec<u8>, roots: &[Thread]) {
     out.extend_from_slice(b"THREAD");
     let is_there = |root: &&Thread| root.message.is_some() || !replies(root).is_empty();

@@ -1,4 +1,5 @@
-//! Address lists (RFC 5322 §3.4 and §4.4) as ENVELOPE wants them: the octets of the header, quoting and comments removed, nothing decoded.
+//! Address lists (RFC 5322 §3.4 and §4.4) as ENVELOPE wants them: the octets of the header, quoting and comments removed,
+//! nothing decoded.
 
 use super::Address;
 
@@ -55,7 +56,8 @@ impl Entry {
         if !self.has_word {
             return None;
         }
-        // A missing domain is an empty one: NIL would say that a group begins (RFC 9051 §7.5.2). Without `@` it is a text for people,
+        // A missing domain is an empty one: NIL would say that a group begins (RFC 9051 §7.5.2). Without `@` it is a text for
+        // people,
         // as `ann at example.org` in an archive: its blanks stay.
         let (mailbox, host) = match self.at.and_then(|at| self.bare.split_at_checked(at)) {
             Some((mailbox, host)) => (mailbox.to_vec(), host.get(1..).unwrap_or_default().to_vec()),

@@ -66,13 +66,14 @@ fn first_mailbox(addresses: &[Address]) -> String {
     folded(&decoded(mailbox)).into_owned()
 }
 
-/// The moment in a Date field with its zone; an unknown zone reads as UTC.
+/// The moment in a Date field with its zone; an unknown or missing zone reads as UTC.
 pub fn sent_date(value: &[u8]) -> Option<InternalDate> {
     // A date is some 40 octets; comments may make it longer.
     const LONGEST: usize = 1000;
     let text = String::from_utf8_lossy(value.get(..LONGEST).unwrap_or(value));
-    // The parser ends at a line end.
-    let date = mail_parser::DateTime::parse_rfc822(&format!("{}\n", text.trim()))?;
+    // The parser ends at a line end, and wants a zone.
+    let parse = |zone| mail_parser::DateTime::parse_rfc822(&format!("{}{zone}\n", text.trim()));
+    let date = parse("").or_else(|| parse(" +0000"))?;
     let is_day = (1..=12).contains(&date.month) && (1..=31).contains(&date.day) && (1900..=9999).contains(&date.year);
     if !is_day {
         return None;
@@ -155,9 +156,19 @@ mod tests {
         let seconds = |text: &str| sent_date(text.as_bytes()).map(|date| (date.unix_seconds, date.offset_minutes));
         assert_eq!(seconds("Wed, 17 Jul 1996 02:23:25 -0700 (PDT)"), Some((837_595_405, -420)));
         assert_eq!(seconds("1 Jan 1970 01:00 +0100"), Some((0, 60)));
+        assert_eq!(seconds("Wed, 3 May 2006 00:09:22"), Some((1_146_614_962, 0)));
+        assert_eq!(seconds("Wed, 3 May 06 00:09:22 EST"), Some((1_146_632_962, -300)));
         assert_eq!(seconds("no date"), None);
         assert_eq!(seconds(""), None);
         assert_eq!(seconds("Thu, 32 Jan 1970 00:00:00 +0000"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_date_panics(text in "((Mon|Jan|[0-9]{1,12}|[+-][0-9]{1,9}|GMT|PDT|[ ,:+()/-]|[ -~]) ?){0,9}", bytes: Vec<u8>) {
+            sent_date(text.as_bytes());
+            sent_date(&bytes);
+        }
     }
 
     #[test]

@@ -79,7 +79,8 @@ fn field(raw: &[u8], first_length: usize) -> Field<'_> {
     }
 }
 
-/// Takes the line ends out (RFC 5322 §2.2.3) and the white space round the text away; NUL, which no IMAP string may hold, becomes `?`.
+/// Takes the line ends out (RFC 5322 §2.2.3) and the white space round the text away; NUL, which no IMAP string may hold,
+/// becomes `?`.
 pub fn unfold(value: &[u8]) -> Vec<u8> {
     let kept = value.trim_ascii().iter().filter(|byte| !matches!(byte, b'\r' | b'\n'));
     kept.map(|byte| if *byte == 0 { b'?' } else { *byte }).collect()
@@ -98,7 +99,8 @@ fn blank_line(header: &[u8]) -> Range<usize> {
     start..length
 }
 
-/// HEADER.FIELDS, or HEADER.FIELDS.NOT where `except` (RFC 9051 §6.4.5.1): the fields with these names, or all others, as they stand,
+/// HEADER.FIELDS, or HEADER.FIELDS.NOT where `except` (RFC 9051 §6.4.5.1): the fields with these names, or all others, as they
+/// stand,
 /// then the blank line where the header has one. Names are compared without case.
 pub fn filter_fields(header: &[u8], names: &[String], except: bool) -> Vec<u8> {
     let mut sorted: Vec<Vec<u8>> = names.iter().map(|name| name.to_ascii_lowercase().into_bytes()).collect();

@@ -1,4 +1,5 @@
-//! The values of MIME fields: tokens, comments, parameters (RFC 2045 §5.1, RFC 2183 §2). Attributes stay as they are sent, RFC 2231's
+//! The values of MIME fields: tokens, comments, parameters (RFC 2045 §5.1, RFC 2183 §2). Attributes stay as they are sent, RFC
+//! 2231's
 //! asterisks too: BODYSTRUCTURE gives them to the client, who decodes.
 
 use super::Parameters;
@@ -78,7 +79,8 @@ impl<'a> Reader<'a> {
         text
     }
 
-    /// A parameter's value. One that is not quoted ends at `;` or at a comment; blanks in it, though forbidden, are common in file names.
+    /// A parameter's value. One that is not quoted ends at `;` or at a comment; blanks in it, though forbidden, are common in
+    /// file names.
     fn value(&mut self) -> Vec<u8> {
         if self.take(b'"') {
             let text = self.quoted();
@@ -163,7 +165,8 @@ pub(super) fn languages(value: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
-/// A parameter's value by its name without case: as it is, or put together from RFC 2231's pieces (§3 and §4; at most 100, percent-decoded,
+/// A parameter's value by its name without case: as it is, or put together from RFC 2231's pieces (§3 and §4; at most 100,
+/// percent-decoded,
 /// without the charset in front).
 pub(super) fn parameter(parameters: &Parameters, name: &str) -> Option<Vec<u8>> {
     const MOST_PIECES: usize = 100;

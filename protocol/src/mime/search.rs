@@ -17,7 +17,8 @@ pub fn header_text<'a>(message: &'a [u8], name: &'a str) -> impl Iterator<Item =
     fields(header).filter(move |field| field.is(name)).map(|field| decoded(field.value))
 }
 
-/// The texts of BODY: every text part decoded from its transfer encoding and charset, HTML as it stands, and the headers of messages inside.
+/// The texts of BODY: every text part decoded from its transfer encoding and charset, HTML as it stands, and the headers of
+/// messages inside.
 pub fn body_text<'a>(message: &'a [u8], structure: &'a BodyPart) -> impl Iterator<Item = Cow<'a, str>> + 'a {
     // Nesting is bounded, but the iterator is easier to keep flat.
     let mut pending = vec![Piece::Part(structure)];
@@ -224,6 +225,19 @@ mod tests {
         fn a_needle_is_found_wherever_it_stands(before in "[a-zA-Z]{0,40}", needle in "[a-zA-Zäöü]{0,8}", after in "\\PC{0,20}") {
             let text = format!("{before}{}{after}", needle.to_uppercase());
             prop_assert!(Needle::new(&needle).is_in(&text));
+        }
+
+        #[test]
+        fn no_charset_panics(charset in "utf-?(7|8|16|16le|16be)|iso-8859-[1-9]|shift_jis|big5|gb18030|iso-2022-(jp|kr)|euc-kr|hz-gb-2312|koi8-r|x", bytes: Vec<u8>) {
+            let mut message = format!("Content-Type: text/plain; charset={charset}\r\n\r\n").into_bytes();
+            message.extend(&bytes);
+            let summary = summarise(&message);
+            prop_assert_eq!(body_text(&message, &summary.structure).count(), 1);
+        }
+
+        #[test]
+        fn no_encoded_word_panics(text in "(=\\?(utf-8|utf-7|utf-16|iso-2022-jp|x)\\?[bBqQx]\\?[ -~]{0,9}(\\?=)?|[ -~]| |\r\n ){0,8}") {
+            decoded(text.as_bytes());
         }
 
         #[test]

@@ -1,4 +1,5 @@
-//! Content transfer encodings (RFC 2045 §6), read leniently: mail in the field is broken, and the user wants to see what is there.
+//! Content transfer encodings (RFC 2045 §6), read leniently: mail in the field is broken, and the user wants to see what is
+//! there.
 
 use std::borrow::Cow;
 use std::fmt;
