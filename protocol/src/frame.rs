@@ -54,7 +54,7 @@ pub enum Step {
     },
     /// A command holds NUL where there may be none and has been stepped over.
     SyntaxError(SyntaxError),
-    /// The connection cannot go on. What is pushed from now on is thrown away.
+    /// The connection cannot go on. So is every step from now on; what is pushed is thrown away.
     Fatal(Lost),
 }
 
@@ -94,10 +94,8 @@ enum State {
     SkipLine(Skip),
     /// In a literal of a refused command; so many bytes of it are left.
     SkipLiteral(Skip, u64),
-    /// To be told to the caller.
-    Losing(Lost),
-    /// It was told.
-    Lost,
+    /// Nobody knows where the next command begins.
+    Lost(Lost),
 }
 
 /// A literal on its way.
@@ -148,7 +146,7 @@ impl FrameReader {
 
     /// Takes in bytes from the peer. To be called when the last step was [`Step::NeedMore`]; what is pushed earlier is kept.
     pub fn push(&mut self, bytes: &[u8]) {
-        if !matches!(self.state, State::Lost) {
+        if !matches!(self.state, State::Lost(_)) {
             self.input.extend_from_slice(bytes);
         }
     }
@@ -209,15 +207,11 @@ impl FrameReader {
             State::Asked(literal) | State::Literal(literal) => self.literal(literal),
             State::SkipLine(skip) => self.skip_line(skip),
             State::SkipLiteral(skip, left) => self.skip_literal(skip, left),
-            State::Losing(lost) => {
+            State::Lost(lost) => {
                 self.command = Unfinished::default();
                 self.input = BytesMut::new();
-                self.state = State::Lost;
+                self.state = State::Lost(lost);
                 Advance::Break(Step::Fatal(lost))
-            }
-            State::Lost => {
-                self.state = State::Lost;
-                Advance::Break(Step::NeedMore)
             }
         }
     }
@@ -423,7 +417,7 @@ impl FrameReader {
     fn skip_announced(&mut self, mut skip: Skip, header: Header) -> Advance {
         if header.synchronising {
             self.finish_waiting();
-            return if matches!(self.state, State::Losing(_)) { Advance::Continue(()) } else { Advance::Break(skip.into_step()) };
+            return if matches!(self.state, State::Lost(_)) { Advance::Continue(()) } else { Advance::Break(skip.into_step()) };
         }
         let total = header.length.and_then(|length| skip.swallowed.checked_add(length));
         match (header.length, total) {
@@ -450,11 +444,11 @@ impl FrameReader {
     /// bytes already, it has not waited, and they are the literal.
     fn finish_waiting(&mut self) {
         self.command = Unfinished::default();
-        self.state = if self.input.is_empty() { State::Line } else { State::Losing(Lost::DidNotWait) };
+        self.state = if self.input.is_empty() { State::Line } else { State::Lost(Lost::DidNotWait) };
     }
 
     fn lose(&mut self, lost: Lost) -> Advance {
-        self.state = State::Losing(lost);
+        self.state = State::Lost(lost);
         Advance::Continue(())
     }
 }

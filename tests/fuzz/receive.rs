@@ -24,7 +24,8 @@ pub fn frames(limits: FrameLimits, bytes: &[u8], chunk: usize) -> Vec<(Frame, Ve
                     assert!(frame.messages.iter().copied().eq(messages.iter().map(|message| message.len() as u64)));
                     frames.push((frame, std::mem::take(&mut messages)));
                 }
-                Step::TooBig { .. } | Step::SyntaxError(_) | Step::Fatal(_) => messages.clear(),
+                Step::Fatal(_) => return frames,
+                Step::TooBig { .. } | Step::SyntaxError(_) => messages.clear(),
                 Step::Continue { .. } | Step::MessageEnd | Step::Line(_) => {}
             }
         }

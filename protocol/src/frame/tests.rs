@@ -39,7 +39,12 @@ fn steps(reader: &mut FrameReader, events: &mut Vec<Event>) {
             Step::Line(line) => Event::Line(line),
             Step::TooBig { tag, limit } => Event::TooBig(tag_text(tag), limit),
             Step::SyntaxError(error) => Event::Nul(tag_text(error.tag), error.at),
-            Step::Fatal(lost) => Event::Fatal(lost),
+            Step::Fatal(lost) => {
+                if events.last() != Some(&Event::Fatal(lost)) {
+                    events.push(Event::Fatal(lost));
+                }
+                return;
+            }
         };
         events.push(event);
     }
@@ -172,7 +177,7 @@ fn refusing_a_literal() {
     reader.refuse();
     assert!(matches!(reader.step(), Step::Fatal(Lost::DidNotWait)));
     reader.push(b"c NOOP\r\n");
-    assert!(matches!(reader.step(), Step::NeedMore));
+    assert!(matches!(reader.step(), Step::Fatal(Lost::DidNotWait)));
     assert_eq!(reader.held_bytes(), 0);
 }
 
@@ -360,7 +365,7 @@ proptest! {
             }
             reader.push(&part);
             let mut rounds = 0;
-            while !matches!(reader.step(), Step::NeedMore) {
+            while !matches!(reader.step(), Step::NeedMore | Step::Fatal(_)) {
                 rounds += 1;
                 // No step without progress: one byte makes at most three (announced, begun, ended).
                 prop_assert!(rounds <= 3 * part.len() + 10);
