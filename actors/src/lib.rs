@@ -8,6 +8,8 @@ pub mod doorbell;
 pub mod fault;
 #[cfg(test)]
 mod given;
+#[cfg(test)]
+mod golden;
 pub mod id;
 pub mod journal;
 pub mod limits;

@@ -1,5 +1,5 @@
 //! What becomes of a request: events or a refusal. Pure; nothing here has happened until the events are durable.
-//! The rules for names and subscriptions are those of docs/adr/0031-names.md.
+//! The rules for names and subscriptions are those of docs/adr/0011-names.md.
 
 use std::collections::BTreeSet;
 

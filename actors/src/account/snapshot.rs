@@ -1,4 +1,4 @@
-//! An account's state as one cached value (docs/adr/0032-snapshots.md): a load is the last snapshot and the log's tail.
+//! An account's state as one cached value (docs/adr/0012-snapshots.md): a load is the last snapshot and the log's tail.
 
 use bytes::Bytes;
 use carillon_protocol::mailbox_name::MailboxName;

@@ -1,6 +1,6 @@
 //! The messages of a mailbox: a persistent tree of two levels, a root over groups of 64 chunks of 128 messages. A clone is O(1), a change copies
 //! one chunk, its group and the root where a clone still holds them. Measured against other structures before it was written; the figures
-//! stand in docs/adr/0030-chunk-tree.md, `cargo run --release -p carillon-actors --example state_figures` prints today's.
+//! stand in docs/adr/0010-chunk-tree.md, `cargo run --release -p carillon-actors --example state_figures` prints today's.
 
 use std::ops::Range;
 use std::sync::Arc;

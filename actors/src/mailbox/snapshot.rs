@@ -1,4 +1,4 @@
-//! A mailbox's state as cached values (docs/adr/0032-snapshots.md): a load is the last snapshot and the log's tail. Chunks cover ranges of UIDs that never
+//! A mailbox's state as cached values (docs/adr/0012-snapshots.md): a load is the last snapshot and the log's tail. Chunks cover ranges of UIDs that never
 //! change, so that a snapshot writes only those that differ from the one before it; the header names the hash of each. What does not fit
 //! together (a chunk of another snapshot, a flipped byte, an older version) is no snapshot: the log is read from its beginning.
 
