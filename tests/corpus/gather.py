@@ -1,4 +1,4 @@
-"""Finds messages in unpacked and packed sources and writes each distinct one, with CRLF line ends, into a directory.
+"""Finds messages in unpacked and packed sources and writes each distinct one, with CRLF line ends, into a directory. Exits with 1 if they are too few.
 
     gather.py SOURCES TARGET
 """
@@ -17,6 +17,7 @@ ENVELOPE_LINE = re.compile(rb"^From \S+.*\d\d:\d\d.*$", re.M)
 CODE = {".py", ".rb", ".rs", ".pl", ".pm", ".t", ".c", ".h", ".cc", ".cpp", ".java", ".lua", ".sh", ".json", ".xml", ".html", ".md", ".js",
         ".robot", ".conf", ".cf", ".toml", ".yml", ".yaml", ".po", ".pot", ".dsc", ".patch", ".diff", ".css", ".pod", ".rst", ".map", ".out"}
 LARGEST = 5_000_000
+FEWEST = 1000
 
 
 def archives(path):
@@ -73,6 +74,7 @@ def main():
     for origin, count in sorted(counts.items()):
         print(f"{count:5} {origin}")
     print(f"{len(seen):5} distinct messages")
+    sys.exit(len(seen) < FEWEST)
 
 
 if __name__ == "__main__":
