@@ -102,8 +102,12 @@ fn charsets() {
     assert_eq!(found(b"SEARCH charset \"iso-8859-15\" TEXT \"\xa4\"").1, "\u{20ac}");
     assert_eq!(found(b"SEARCH CHARSET KOI8-R TEXT {1}\r\n\xc1").1, "\u{430}");
     assert_eq!(found(b"SEARCH CHARSET us-ascii TEXT a").1, "a");
-    for broken in [&b"SEARCH CHARSET us-ascii TEXT \"\xe4\""[..], b"SEARCH CHARSET UTF-8 TEXT \"\xe4\"", b"SEARCH TEXT \"\xe4\""]
-    {
+    for broken in [
+        "SEARCH CHARSET us-ascii TEXT \"\u{e4}\"".as_bytes(),
+        &b"SEARCH CHARSET us-ascii TEXT \"\xe4\""[..],
+        b"SEARCH CHARSET UTF-8 TEXT \"\xe4\"",
+        b"SEARCH TEXT \"\xe4\"",
+    ] {
         assert_eq!(wrong(broken).1, "a text in the charset of the command");
     }
     for unknown in [
