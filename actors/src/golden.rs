@@ -57,7 +57,7 @@ fn check<E: Debug + PartialEq>(
 
 fn arrival(number: u32, origin: Origin) -> Arrival {
     let details = Details {
-        prefix: (number % 2 == 0).then(|| b"Delivered-To: ada@example.org\r\n".as_slice().into()),
+        prefix: number.is_multiple_of(2).then(|| b"Delivered-To: ada@example.org\r\n".as_slice().into()),
         body: BodyHash([number as u8; 32]),
         size: 5_000_000_000,
         internal_date: InternalDate { unix_seconds: -1_000_000, offset_minutes: -210 },

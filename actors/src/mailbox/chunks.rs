@@ -1,5 +1,5 @@
-//! The messages of a mailbox: a persistent tree of two levels, a root over groups of 64 chunks of 128 messages. A clone is O(1), a change copies
-//! one chunk, its group and the root where a clone still holds them. Measured against other structures before it was written; the figures
+//! The messages of a mailbox: a persistent tree, a root over sections of 32 groups of 32 chunks of 128 messages. A clone is O(1), a change copies
+//! one chunk and the nodes above it where a clone still holds them. Measured against other structures before it was written; the figures
 //! stand in docs/adr/0010-chunk-tree.md, `cargo run --release -p carillon-actors --example state_figures` prints today's.
 
 use std::ops::Range;
@@ -29,9 +29,9 @@ pub struct Message<'a> {
     pub details: &'a Arc<Details>,
 }
 
-/// What chunk and group have in common.
+/// What chunks and the nodes above them have in common.
 pub(super) trait Node: Clone + Default {
-    /// The most units (messages of a chunk, chunks of a group) that it holds.
+    /// The most units (messages of a chunk, children of a branch) that it holds; the root holds any number.
     const FULL: usize;
 
     fn counts(&self) -> Counts;
@@ -62,7 +62,7 @@ struct Child<N> {
     node: Arc<N>,
 }
 
-/// A node of nodes: a group of chunks, or the root over groups. No child is empty.
+/// A node of nodes: a group of chunks, a section of groups, or the root over sections. No child is empty.
 #[derive(Clone, Debug)]
 struct Branch<N> {
     children: Vec<Child<N>>,
@@ -319,7 +319,7 @@ impl Messages {
 
     /// Adds a message; its UID is greater than every other (the caller saw to it).
     pub(super) fn push(&mut self, message: Message<'_>) {
-        // The root has room always: only groups are bounded.
+        // Nobody asks the root whether it has room: it is not bounded.
         Node::push(&mut self.root, message);
         self.counts.add(Counts::of(message));
     }

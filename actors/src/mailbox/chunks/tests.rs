@@ -110,6 +110,11 @@ fn check(messages: &Messages, model: &Model) {
         assert_eq!(messages.index_of(uid(number)), expected);
         assert_eq!(messages.by_uid(uid(number)).is_some(), expected.is_ok());
     }
+    for among in [set(last + 1, 0, 1000, 1), set(last + 1, 300, 200, 7), set(last + 1, 990, 500, 3)] {
+        let found: Vec<u32> = messages.among(&among).map(|message| message.uid.get()).collect();
+        let expected: Vec<u32> = model.keys().copied().filter(|number| among.contains(uid(*number))).collect();
+        assert!(found == expected, "{} of {} among {among}", found.len(), expected.len());
+    }
     check_shape(messages);
 }
 
@@ -130,7 +135,7 @@ fn check_branch<N: Node>(branch: &Branch<N>, below: impl Fn(&N)) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
     #[test]
     fn is_a_map_of_uids(steps in steps()) {
         let (mut messages, mut model, mut next) = (Messages::default(), Model::new(), 1);
