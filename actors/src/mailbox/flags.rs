@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use carillon_protocol::flag::{FlagChange, FlagSet, Keyword, SystemFlag};
 
-/// The flags of one message as bits; [`Keywords`] has the names of the keyword bits.
+/// The flags of one message as bits; [`State::flag_set`](super::state::State::flag_set) names them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flags {
     /// As in [`FlagSet::system_bits`].
