@@ -4,5 +4,6 @@
 pub mod command;
 pub mod connection;
 pub mod data;
+pub mod delivery;
 pub mod incoming;
 pub mod reply;

@@ -40,6 +40,15 @@ pub fn saved_at(details: &Arc<Details>, save_date: u64) -> Arc<Details> {
     Arc::new(Details { save_date, ..Details::clone(details) })
 }
 
+/// The same message for another recipient, who gets `prefix` before the body; `details` has none. It stays in its thread.
+pub fn with_prefix(details: &Details, prefix: Arc<[u8]>) -> Details {
+    let email_id = email_id(&prefix, details.body, details.internal_date);
+    let is_lone = details.thread_id == thread_id(MessageIds::default(), details.email_id);
+    let thread_id = if is_lone { thread_id(MessageIds::default(), email_id) } else { details.thread_id };
+    let size = details.size + prefix.len() as u64;
+    Details { prefix: Some(prefix), size, email_id, thread_id, ..*details }
+}
+
 /// EMAILID: the same for every copy of a message, another for another INTERNALDATE.
 fn email_id(prefix: &[u8], body: BodyHash, internal_date: InternalDate) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
@@ -99,5 +108,14 @@ mod tests {
         let (lone, other) = (details("", "d", DATE, with(None, Some(""), None)), details("", "e", DATE, MessageIds::default()));
         assert!(lone.thread_id != other.thread_id && lone.thread_id != root.thread_id);
         assert_eq!(lone.thread_id, details("", "d", DATE, MessageIds::default()).thread_id);
+    }
+
+    #[test]
+    fn another_prefix_makes_another_message_of_the_same_thread() {
+        let ids = MessageIds { message_id: Some("1@a"), ..MessageIds::default() };
+        for ids in [ids, MessageIds::default()] {
+            let made = with_prefix(&details("", "a", DATE, ids), b"X: 1\r\n".as_slice().into());
+            assert_eq!(made, Details { size: 7, ..details("X: 1\r\n", "a", DATE, ids) });
+        }
     }
 }
