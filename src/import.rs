@@ -2,6 +2,8 @@
 
 pub mod maildir;
 pub mod mbox;
+pub mod transfer;
+pub mod writer;
 
 use carillon_protocol::date::InternalDate;
 use carillon_protocol::flag::FlagSet;
@@ -13,6 +15,8 @@ use crate::calendar;
 /// A message that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
+    /// Where it was read, for reports.
+    pub place: String,
     /// The mailbox it belongs to.
     pub mailbox: MailboxName,
     /// Its bytes, every line end a CRLF.

@@ -178,7 +178,8 @@ pub fn read(entry: &Entry, message_bytes: u64) -> Outcome {
         return Err(fail(if bytes.is_empty() { "empty".to_owned() } else { format!("longer than {message_bytes} bytes") }));
     }
     let internal_date = InternalDate { unix_seconds: metadata.mtime(), offset_minutes: 0 };
-    Ok(Item { mailbox: entry.mailbox.clone(), bytes, flags: entry.flags.clone(), internal_date })
+    let place = entry.path.display().to_string();
+    Ok(Item { place, mailbox: entry.mailbox.clone(), bytes, flags: entry.flags.clone(), internal_date })
 }
 
 #[cfg(test)]

@@ -130,7 +130,8 @@ impl<R: BufRead> Iterator for Reader<R> {
             return Some(Err(self.unread(at, &why)));
         }
         let internal_date = date(&from).unwrap_or_else(|| date_of_header(&bytes));
-        Some(Ok(Item { mailbox: self.mailbox.clone(), flags: flags(&bytes), bytes, internal_date }))
+        let place = self.unread(at, "").place;
+        Some(Ok(Item { place, mailbox: self.mailbox.clone(), flags: flags(&bytes), bytes, internal_date }))
     }
 }
 
