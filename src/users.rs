@@ -184,7 +184,7 @@ impl Table {
     }
 }
 
-fn no_user(name: &UserName) -> Failure {
+pub(crate) fn no_user(name: &UserName) -> Failure {
     Failure::new(Exit::NoUser, format!("there is no user {}", name.as_str()))
 }
 

@@ -1,0 +1,221 @@
+//! `carillon serve` and `carillon try`.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use rand::Rng as _;
+
+use super::Place;
+use crate::config::Config;
+use crate::exit::{Exit, Failure, failed};
+use crate::serve::{self, Opened, Plan};
+use crate::terminal::line;
+use crate::trace;
+use crate::users::password::Hash;
+use crate::users::{self, UserName};
+
+/// Flags of `serve`; each is an option of the configuration file too.
+#[derive(Debug, Args)]
+pub struct ServeOptions {
+    /// Offer IMAP with STARTTLS here; may be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    imap: Vec<String>,
+    /// Offer IMAP over TLS here; may be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    imaps: Vec<String>,
+    /// Offer LMTP here; may be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    lmtp: Vec<String>,
+    /// Offer LMTP on this unix socket
+    #[arg(long, value_name = "PATH")]
+    lmtp_socket: Option<String>,
+    /// Take mail of these domains alone; may be repeated
+    #[arg(long, value_name = "DOMAIN")]
+    lmtp_domains: Vec<String>,
+    /// The server's name
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// The certificate chain, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<String>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+    /// From where a password may be sent without TLS: never, loopback, always
+    #[arg(long, value_name = "WHERE")]
+    plaintext_login: Option<String>,
+    /// The hierarchy separator, / or .
+    #[arg(long, value_name = "CHARACTER")]
+    separator: Option<String>,
+    /// How the trace on standard error is written: logfmt, json
+    #[arg(long, value_name = "FORMAT")]
+    trace_format: Option<String>,
+    /// What the trace holds: a level, or directives
+    #[arg(long, value_name = "FILTER")]
+    trace_filter: Option<String>,
+}
+
+impl ServeOptions {
+    fn flags(&self) -> Vec<(&'static str, Vec<String>)> {
+        let lists = [("imap", &self.imap), ("imaps", &self.imaps), ("lmtp", &self.lmtp), ("lmtp_domains", &self.lmtp_domains)];
+        let ones = [
+            ("lmtp_socket", &self.lmtp_socket),
+            ("hostname", &self.hostname),
+            ("tls.certificate", &self.tls_certificate),
+            ("tls.key", &self.tls_key),
+            ("plaintext_login", &self.plaintext_login),
+            ("separator", &self.separator),
+            ("trace_format", &self.trace_format),
+            ("trace_filter", &self.trace_filter),
+        ];
+        let lists = lists.into_iter().filter(|(_, values)| !values.is_empty()).map(|(key, values)| (key, values.clone()));
+        lists.chain(ones.into_iter().filter_map(|(key, value)| Some((key, vec![value.clone()?])))).collect()
+    }
+}
+
+pub(super) fn run(place: &Place, options: &ServeOptions) -> Result<(), Failure> {
+    let config = place.config(options.flags())?;
+    trace::start(config.trace_format, &config.trace_filter);
+    let data = config.data()?.to_owned();
+    if !config.has_doors() {
+        let text = "nothing to listen on: give --imap, --imaps, --lmtp or --lmtp-socket, or the same in the configuration";
+        return Err(Failure::new(Exit::Config, text));
+    }
+    serve::run(Plan { config, data, in_memory: false, any_user: None, takes_near_ports: false }, |_| Ok(()))
+}
+
+/// Flags of `try`.
+#[derive(Debug, Args)]
+pub struct TryOptions {
+    /// Keep everything in memory: it is gone at the end
+    #[arg(long)]
+    memory: bool,
+    /// Let every user name in with this password; each gets an account of its own. For test suites
+    #[arg(long, value_name = "PASSWORD")]
+    any_user: Option<String>,
+    /// The user's name
+    #[arg(long, default_value = "alice", conflicts_with = "any_user")]
+    user: String,
+    /// IMAP's port; if it is taken, one of the next
+    #[arg(long, default_value_t = 1143, value_name = "PORT")]
+    imap_port: u16,
+    /// Port of IMAP over TLS; if it is taken, one of the next
+    #[arg(long, default_value_t = 1993, value_name = "PORT")]
+    imaps_port: u16,
+    /// LMTP's port; if it is taken, one of the next
+    #[arg(long, default_value_t = 1124, value_name = "PORT")]
+    lmtp_port: u16,
+}
+
+/// A directory that goes with the value.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn make() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("carillon-try-{:016x}", rand::random::<u64>()));
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| failed("cannot make", &path, &error))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(super) fn run_try(place: &Place, options: &TryOptions) -> Result<(), Failure> {
+    let loaded = place.load(Vec::new());
+    // Doors are loopback whatever the environment says; all else may be configured.
+    let local = |port| vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
+    let (imap, imaps, lmtp) = (local(options.imap_port), local(options.imaps_port), local(options.lmtp_port));
+    let mut config = Config { imap, imaps, lmtp, lmtp_socket: None, ..place.config(Vec::new())? };
+    let is_quiet = config.trace_filter == Config::default().trace_filter;
+    trace::start(config.trace_format, if is_quiet { "warn" } else { &config.trace_filter });
+    let temporary = if options.memory { Some(Temporary::make()?) } else { None };
+    let data = match (&temporary, loaded.config.data) {
+        (Some(temporary), _) => temporary.0.clone(),
+        (None, Some(data)) => data,
+        (None, None) => PathBuf::from("carillon-try"),
+    };
+    config.data = Some(data.clone());
+    let (user, password) = match &options.any_user {
+        Some(password) => ("any name".to_owned(), password.clone()),
+        None => account(&data, &options.user)?,
+    };
+    let is_any = options.any_user.is_some();
+    let plan = Plan {
+        config,
+        data: data.clone(),
+        in_memory: options.memory,
+        any_user: options.any_user.clone(),
+        takes_near_ports: true,
+    };
+    let told = serve::run(plan, |opened| greet(opened, &data, &user, &password, is_any, options.memory));
+    drop(temporary);
+    told
+}
+
+/// The user with a password that is shown again at the next start: it guards nothing but this trial.
+fn account(data: &Path, name: &str) -> Result<(String, String), Failure> {
+    let name = UserName::new(name)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| failed("cannot make", data, &error))?;
+    let note = data.join("users.try");
+    let noted = fs::read_to_string(&note).unwrap_or_default();
+    let known = noted.lines().find_map(|line| line.split_once('\t').filter(|(user, _)| *user == name.as_str()));
+    if let Some((user, password)) = known
+        && users::read(data)?.users.get(&name).is_some_and(|user| user.hash.verify(password.as_bytes()))
+    {
+        return Ok((user.to_owned(), password.to_owned()));
+    }
+    let mut random = rand::rng();
+    let letters = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let password: String =
+        (0..12).filter_map(|_| letters.get(random.random_range(0..letters.len()))).map(|byte| char::from(*byte)).collect();
+    let hash = Hash::new(password.as_bytes())?;
+    users::edit(data, |table| {
+        if table.users.contains_key(&name) { table.set_hash(&name, hash) } else { table.add(name.clone(), hash).map(drop) }
+    })?;
+    let others: String =
+        noted.lines().filter(|line| !line.starts_with(&format!("{}\t", name.as_str()))).map(|line| format!("{line}\n")).collect();
+    users::write_synced(&note, format!("{others}{}\t{password}\n", name.as_str()).as_bytes(), 0o600)?;
+    Ok((name.as_str().to_owned(), password))
+}
+
+fn greet(opened: &Opened, data: &Path, user: &str, password: &str, is_any: bool, in_memory: bool) -> Result<(), Failure> {
+    let port = |addresses: &[SocketAddr]| addresses.first().map_or(0, SocketAddr::port);
+    let (imap, imaps, lmtp) = (port(&opened.imap), port(&opened.imaps), port(&opened.lmtp));
+    let authority = opened.authority.as_deref().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()));
+    let authority = authority.map(|path| path.display().to_string()).unwrap_or_default();
+    let shown = data.display();
+    let kept = if in_memory { "nothing is kept".to_owned() } else { format!("kept in {shown}") };
+    let example = if is_any { "alice" } else { user };
+    let text = format!(
+        "carillon {version} serves, on this machine alone.
+
+  IMAP       localhost:{imap}   (STARTTLS; without TLS too, from here)
+  IMAPS      localhost:{imaps}
+  LMTP       127.0.0.1:{lmtp}
+  user       {user}
+  password   {password}
+  authority  {authority}
+  mail       {kept}
+
+Type next, in another terminal:
+  openssl s_client -quiet -crlf -CAfile {authority} -connect localhost:{imaps}
+      a login {example} {password}
+      b select inbox
+      c idle
+  swaks --protocol LMTP --server 127.0.0.1:{lmtp} --from you@example.org --to {example}@localhost
+  curl --cacert {authority} --user {example}:{password} \"imaps://localhost:{imaps}/INBOX;MAILINDEX=1\"
+  neomutt -e 'set ssl_ca_certificates_file={authority}' -f imaps://{example}:{password}@localhost:{imaps}/INBOX
+  carillon log tail -f --data {shown}
+
+Ctrl-C ends it.",
+        version = env!("CARGO_PKG_VERSION"),
+    );
+    line(&text).map(drop)
+}

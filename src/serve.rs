@@ -1,0 +1,370 @@
+//! The server's life: locks and opens the store, starts the actors, opens the doors, and ends in order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use carillon_actors::clock::Clock;
+use carillon_actors::id::Ids;
+use carillon_actors::limits::Limits;
+use carillon_actors::placement::Placement;
+use carillon_actors::server::Core;
+use carillon_actors::session::actor::{Transport, start as start_session};
+use carillon_actors::session::auth::Authenticator;
+use carillon_actors::session::settings::{self, Doors, Referrals, Settings};
+use carillon_protocol::mailbox_name::MailboxName;
+use carillon_storage::{Journal, MemoryJournal, Store, StoreOptions};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::admin::names::FORMAT;
+use crate::admin::server::{Backend, Live};
+use crate::admin::{self, socket};
+use crate::config::{Config, PlaintextLogin};
+use crate::exit::{Exit, Failure};
+use crate::listener::{self, Gate, UnixDoor};
+use crate::lmtp::connection as lmtp_connection;
+use crate::lmtp::delivery::{PostOffice, Postman};
+use crate::lmtp::incoming::Spool;
+use crate::tls::{self, Tls};
+use crate::users::{AnyUser, Names, Users};
+
+/// What a server is made of.
+pub struct Plan {
+    /// Its configuration; addresses with port 0 get any free port.
+    pub config: Config,
+    /// Where its files are: the data directory, or with `in_memory` a directory for its certificate and admin socket.
+    pub data: PathBuf,
+    /// Everything is gone at its end.
+    pub in_memory: bool,
+    /// A password with which every user name is let in.
+    pub any_user: Option<String>,
+    /// A port that is taken is passed over for one of the next.
+    pub takes_near_ports: bool,
+}
+
+/// Where an opened server is reached.
+#[derive(Clone, Debug, Default)]
+pub struct Opened {
+    /// IMAP.
+    pub imap: Vec<SocketAddr>,
+    /// IMAP over TLS.
+    pub imaps: Vec<SocketAddr>,
+    /// LMTP.
+    pub lmtp: Vec<SocketAddr>,
+    /// The authority that clients must trust, where it is the server's own.
+    pub authority: Option<PathBuf>,
+}
+
+/// Opens the store of a data directory, which is made if it is missing.
+///
+/// # Errors
+/// Another process has it (75), it is not ours (78), or it is damaged (65).
+pub fn open_store(data: &Path) -> Result<Arc<Store>, Failure> {
+    let (store, report) = Store::open(data, StoreOptions::default())?;
+    tracing::info!(
+        data = %data.display(),
+        reapplied_commits = report.reapplied_commits,
+        is_rebuilt = report.is_rebuilt,
+        newest_commit = store.newest_commit(),
+        "the store is open"
+    );
+    Ok(Arc::new(store))
+}
+
+/// Starts the actors in front of a journal. To be called inside an actix system.
+pub fn start_core(journal: Arc<dyn Journal>, threads: usize, limits: Limits) -> Core {
+    let threads = if threads == 0 { available_parallelism().map_or(1, usize::from) } else { threads };
+    let clock = Clock::system();
+    let ids = Ids::new(clock.seconds(), rand::random());
+    Core::start(journal, Placement::threads(threads), clock, ids, limits)
+}
+
+/// Runs a server to its end; `opened` is told when it serves.
+///
+/// # Errors
+/// It could not start, or it had to end by itself (75).
+pub fn run(plan: Plan, opened: impl FnOnce(&Opened) -> Result<(), Failure>) -> Result<(), Failure> {
+    raise_file_limit();
+    let store = if plan.in_memory { None } else { Some(open_store(&plan.data)?) };
+    let journal: Arc<dyn Journal> = match &store {
+        Some(store) => Arc::clone(store) as Arc<dyn Journal>,
+        None => Arc::new(MemoryJournal::new()),
+    };
+    let outcome = actix::System::new().block_on(Server::serve(plan, Arc::clone(&journal), store, opened));
+    journal.close();
+    outcome
+}
+
+/// Sessions, files and sockets need more than the usual 1024.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let before = limit.current;
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, ?before, "the limit of file descriptors could not be raised");
+    }
+}
+
+/// Who may log in, in its three roles.
+struct People {
+    authenticator: Arc<dyn Authenticator>,
+    names: Arc<dyn Names>,
+    reload: Arc<dyn Fn() -> Result<usize, Failure> + Send + Sync>,
+}
+
+impl People {
+    fn open(plan: &Plan) -> Result<Self, Failure> {
+        if let Some(password) = &plan.any_user {
+            let any = Arc::new(AnyUser::new(password));
+            let (authenticator, names) = (Arc::clone(&any) as Arc<dyn Authenticator>, any as Arc<dyn Names>);
+            return Ok(Self { authenticator, names, reload: Arc::new(|| Ok(0)) });
+        }
+        let users = Arc::new(Users::open(&plan.data)?);
+        let (authenticator, names) = (Arc::clone(&users) as Arc<dyn Authenticator>, Arc::clone(&users) as Arc<dyn Names>);
+        Ok(Self { authenticator, names, reload: Arc::new(move || users.reload()) })
+    }
+}
+
+/// A server that serves.
+struct Server {
+    core: Core,
+    doors: Arc<Doors>,
+    tls: Arc<Tls>,
+    people: People,
+    gate: Arc<Gate>,
+    office: PostOffice,
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    async fn serve(
+        plan: Plan,
+        journal: Arc<dyn Journal>,
+        store: Option<Arc<Store>>,
+        opened: impl FnOnce(&Opened) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let people = People::open(&plan)?;
+        let config = &plan.config;
+        let files = tls::files(config, &plan.data, Clock::system().seconds())?;
+        let tls = Tls::open(files)?;
+        if let Some(authority) = &tls.files().authority {
+            tracing::info!(authority = %authority.display(), "serving a certificate of our own authority: clients must trust it");
+        }
+        let core = start_core(Arc::clone(&journal), config.threads, config.limits.clone());
+        let acceptor = tls.acceptor()?;
+        let settings = session_settings(config)?;
+        let authenticator = Arc::clone(&people.authenticator);
+        let doors = Arc::new(Doors::new(core.clone(), authenticator, Some(Arc::new(move || acceptor.clone())), settings));
+        let office = PostOffice {
+            core: core.clone(),
+            authenticator: Arc::clone(&people.authenticator),
+            hostname: config.hostname.clone(),
+            domains: config.lmtp_domains.clone(),
+            separator: config.separator,
+        };
+        let (stop, _) = watch::channel(false);
+        let gate = Gate::new(config.connections, config.connections_per_address);
+        let server = Self { core, doors, tls, people, gate, office, stop };
+        let addresses = server.open_doors(&plan).await?;
+        let door = socket::open(&plan.data)?;
+        let live = Live {
+            core: server.core.clone(),
+            authenticator: Arc::clone(&server.people.authenticator),
+            reload_users: Arc::clone(&server.people.reload),
+        };
+        let backend = Backend { journal, store, names: Arc::clone(&server.people.names), live: Some(live) };
+        admin::server::start(&door, backend).map_err(|error| Failure::new(Exit::Failed, format!("no admin thread: {error}")))?;
+        opened(&addresses)?;
+        notify(&[NotifyState::Ready]);
+        let reason = server.wait().await;
+        notify(&[NotifyState::Stopping]);
+        drop(door);
+        server.stop.send_replace(true);
+        server.core.directory.end().await;
+        tracing::info!("ended");
+        reason.map_or(Ok(()), |reason| Err(Failure::new(Exit::TryAgain, format!("the server had to end: {reason}"))))
+    }
+
+    async fn open_doors(&self, plan: &Plan) -> Result<Opened, Failure> {
+        let config = &plan.config;
+        let mut opened = Opened { authority: self.tls.files().authority.clone(), ..Opened::default() };
+        // All are bound before the first is served: a server that cannot open one serves nobody.
+        let imap = bind_all(&config.imap, plan.takes_near_ports, &mut opened.imap).await?;
+        let imaps = bind_all(&config.imaps, plan.takes_near_ports, &mut opened.imaps).await?;
+        let lmtp = bind_all(&config.lmtp, plan.takes_near_ports, &mut opened.lmtp).await?;
+        let unix = config.lmtp_socket.as_deref().map(listener::bind_unix).transpose()?;
+        imap.into_iter().for_each(|listener| self.serve_imap(listener, Transport::Plain));
+        imaps.into_iter().for_each(|listener| self.serve_imap(listener, Transport::Tls));
+        lmtp.into_iter().for_each(|listener| self.serve_lmtp(listener));
+        unix.into_iter().for_each(|door| self.serve_lmtp_unix(door));
+        tracing::info!(imap = ?opened.imap, imaps = ?opened.imaps, lmtp = ?opened.lmtp, lmtp_socket = ?config.lmtp_socket, "listening");
+        Ok(opened)
+    }
+
+    fn serve_imap(&self, listener: TcpListener, transport: fn(TcpStream) -> Transport) {
+        let (doors, placement) = (Arc::clone(&self.doors), self.core.placement.clone());
+        let accepting = listener::accept(listener, Arc::clone(&self.gate), move |stream, peer, admission| {
+            let doors = Arc::clone(&doors);
+            // A socket belongs to the thread whose loop it was registered with.
+            let Ok(stream) = stream.into_std() else { return };
+            placement.session_arbiter().spawn(async move {
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => drop(start_session(doors, transport(stream), peer, admission)),
+                    Err(error) => tracing::warn!(%error, %peer, "a connection could not be served"),
+                }
+            });
+        });
+        self.until_the_end(accepting);
+    }
+
+    fn serve_lmtp(&self, listener: TcpListener) {
+        let postman = self.postmen();
+        let placement = self.core.placement.clone();
+        let accepting = listener::accept(listener, Arc::clone(&self.gate), move |stream, peer, admission| {
+            let postman = postman.clone();
+            let Ok(stream) = stream.into_std() else { return };
+            placement.session_arbiter().spawn(async move {
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => drop(actix_rt::spawn(postman.serve(stream, peer.ip().to_string(), admission))),
+                    Err(error) => tracing::warn!(%error, %peer, "a connection could not be served"),
+                }
+            });
+        });
+        self.until_the_end(accepting);
+    }
+
+    fn serve_lmtp_unix(&self, door: UnixDoor) {
+        let postman = self.postmen();
+        self.until_the_end(listener::accept_unix(door, Arc::clone(&self.gate), move |stream, admission| {
+            actix_rt::spawn(postman.clone().serve(stream, "local socket".to_owned(), admission));
+        }));
+    }
+
+    fn postmen(&self) -> Postmen {
+        Postmen { office: self.office.clone(), stop: self.stop.subscribe() }
+    }
+
+    /// Accepts until the server ends; then the door is closed at once.
+    fn until_the_end(&self, accepting: impl Future<Output = ()> + 'static) {
+        let mut stop = self.stop.subscribe();
+        actix_rt::spawn(async move {
+            tokio::select! {
+                () = accepting => {}
+                _ = stop.wait_for(|is_ending| *is_ending) => {}
+            }
+        });
+    }
+
+    /// Waits for what ends the server, and does what signals ask meanwhile; the reason, where it was not asked to end.
+    async fn wait(&self) -> Option<String> {
+        let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
+            return Some("signals cannot be waited for".to_owned());
+        };
+        let mut watchdog_us = 0;
+        let is_watched = sd_notify::watchdog_enabled(false, &mut watchdog_us);
+        let mut pulse = tokio::time::interval(Duration::from_micros((watchdog_us / 2).max(100_000)));
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return None,
+                _ = interrupt.recv() => return None,
+                _ = hangup.recv() => self.reload(),
+                _ = pulse.tick(), if is_watched => notify(&[NotifyState::Watchdog]),
+                reason = self.core.ended() => return Some(reason),
+            }
+        }
+    }
+
+    fn reload(&self) {
+        match self.tls.reload() {
+            Ok(()) => tracing::info!("the certificate was read again"),
+            Err(failure) => tracing::error!(%failure, "the certificate could not be read again: the old one stays"),
+        }
+        match (self.people.reload)() {
+            Ok(users) => tracing::info!(users, "the users were read again"),
+            Err(failure) => tracing::error!(%failure, "the users could not be read again: the old ones stay"),
+        }
+    }
+}
+
+/// What each LMTP connection is served with.
+#[derive(Clone)]
+struct Postmen {
+    office: PostOffice,
+    stop: watch::Receiver<bool>,
+}
+
+impl Postmen {
+    async fn serve<S>(self, stream: S, peer: String, admission: carillon_actors::session::admission::Admission)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        let core = &self.office.core;
+        let spool = Spool {
+            journal: Arc::clone(core.journal.store()),
+            placement: core.placement.clone(),
+            message_bytes: core.limits.message_bytes,
+        };
+        let settings = lmtp_connection::Settings { hostname: self.office.hostname.clone(), spool, stop: self.stop };
+        let peer = if peer.contains(':') {
+            format!("[IPv6:{peer}]")
+        } else if peer.contains('.') {
+            format!("[{peer}]")
+        } else {
+            peer
+        };
+        let postman = Postman::new(self.office.clone(), peer);
+        let session = format!("{:016x}", postman.author.borrow().session);
+        let span = tracing::info_span!("session", id = %session, peer = %postman.peer, protocol = "LMTP");
+        let serving = tracing::Instrument::instrument(lmtp_connection::serve(stream, settings, &postman), span.clone());
+        let outcome = serving.await;
+        let deliveries = postman.author.borrow().command;
+        let end = outcome.map_or_else(|error| error.to_string(), |()| "quit".to_owned());
+        span.in_scope(|| tracing::info!(deliveries, end, "disconnected"));
+        drop(admission);
+    }
+}
+
+async fn bind_all(wanted: &[SocketAddr], takes_near: bool, opened: &mut Vec<SocketAddr>) -> Result<Vec<TcpListener>, Failure> {
+    let mut listeners = Vec::new();
+    for address in wanted {
+        let listener = if takes_near { listener::bind_near(*address).await? } else { listener::bind(*address).await? };
+        opened.push(listener.local_addr().unwrap_or(*address));
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn session_settings(config: &Config) -> Result<Settings, Failure> {
+    let mut referrals = Referrals::default();
+    for remote in &config.remote_mailboxes {
+        let name = MailboxName::parse(remote.name.as_bytes(), FORMAT);
+        let name = name.map_err(|error| Failure::new(Exit::Config, format!("referral.mailbox {:?}: {error}", remote.name)))?;
+        referrals.mailboxes.insert(name, remote.url.clone());
+    }
+    referrals.users = config.remote_users.iter().map(|remote| (remote.user.clone(), remote.url.clone())).collect();
+    Ok(Settings {
+        hostname: config.hostname.clone(),
+        separator: config.separator,
+        plaintext_login: match config.plaintext_login {
+            PlaintextLogin::Never => settings::PlaintextLogin::Never,
+            PlaintextLogin::Loopback => settings::PlaintextLogin::Loopback,
+            PlaintextLogin::Always => settings::PlaintextLogin::Always,
+        },
+        disabled_capabilities: config.disabled_capabilities.clone(),
+        referrals,
+    })
+}
+
+/// Tells systemd, where it is there.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
