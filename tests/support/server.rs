@@ -175,6 +175,8 @@ impl Drop for Server {
 fn set_environment(command: &mut Command, settings: &[String]) {
     for setting in settings {
         if let Some((name, value)) = setting.split_once('=') {
+            let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts/config").join(value);
+            let value = if name == "config" { file.display().to_string() } else { value.to_owned() };
             command.env(format!("CARILLON_{}", name.to_ascii_uppercase()), value);
         }
     }

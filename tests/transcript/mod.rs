@@ -1,4 +1,5 @@
 //! The runner of transcripts (docs/testing.md): plain text scenarios, played against a server from outside.
+#![allow(dead_code, reason = "the conformance test reads scripts and does not play them")]
 
 pub mod pattern;
 pub mod run;

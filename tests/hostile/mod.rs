@@ -1,0 +1,122 @@
+//! The attacks.
+
+mod after_login;
+mod before_login;
+mod floods;
+mod messages;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::server::{PASSWORD, Server, Target};
+use crate::support::wire::{PATIENCE, Silence, Wire};
+
+/// What a bystander may wait in the middle of an attack.
+const MEDIAN: Duration = Duration::from_millis(100);
+
+/// What an answer to a bomb may take in a build without optimisation on a busy machine; what is quadratic takes far longer.
+const BOMB: Duration = Duration::from_secs(10);
+
+/// Starts a server, lets a bystander work while the attack runs, and checks that the server is whole afterwards.
+fn under_attack(attack: impl FnOnce(&Server)) {
+    let server = Server::memory(&[]).expect("the server starts");
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut bystander = logged_in(&server.target, "bystander");
+    let watch = thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            let mut times = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                bystander.command("n", "NOOP").expect("the bystander is answered");
+                times.push(start.elapsed());
+                thread::sleep(Duration::from_millis(5));
+            }
+            times
+        }
+    });
+    attack(&server);
+    stop.store(true, Ordering::Relaxed);
+    let mut times = watch.join().expect("the bystander was answered to the end");
+    times.sort();
+    let median = times[times.len() / 2];
+    assert!(median < MEDIAN, "a bystander waited {median:?} (median of {})", times.len());
+    assert_eq!(server.panics(), Vec::<String>::new(), "the server panicked");
+    logged_in(&server.target, "afterwards").command("z", "LOGOUT").expect("a new client is let in afterwards");
+}
+
+fn connect(target: &Target) -> Wire {
+    let mut wire = Wire::connect(target.imap).expect("the server takes connections");
+    wire.until("*").expect("the server greets");
+    wire
+}
+
+fn logged_in(target: &Target, user: &str) -> Wire {
+    let mut wire = connect(target);
+    let replies = wire.command("l", &format!("LOGIN {user} {PASSWORD}")).expect("LOGIN is answered");
+    assert!(replies.last().unwrap().starts_with("l OK"), "{replies:?}");
+    wire
+}
+
+/// Appends a message and selects INBOX.
+fn with_message(target: &Target, user: &str, message: &[u8]) -> Wire {
+    let mut wire = logged_in(target, user);
+    let mut command = format!("m APPEND INBOX {{{}+}}\r\n", message.len()).into_bytes();
+    command.extend(message);
+    command.extend(b"\r\n");
+    wire.send(&command).unwrap();
+    let replies = wire.until("m").unwrap();
+    assert!(replies.last().unwrap().starts_with("m OK"), "{replies:?}");
+    wire.command("s", "SELECT INBOX").unwrap();
+    wire
+}
+
+/// Sends a command that must be answered in time, whatever the answer.
+fn in_time(wire: &mut Wire, command: &str) -> String {
+    let start = Instant::now();
+    let replies = wire.command("b", command).unwrap_or_else(|error| panic!("{}: {error}", &command[..command.len().min(60)]));
+    let took = start.elapsed();
+    assert!(took < BOMB, "{} took {took:?}", &command[..command.len().min(60)]);
+    replies.last().cloned().unwrap_or_default()
+}
+
+/// Sends bytes that may end the connection, and reads what comes until the server is silent or has closed.
+fn throw(target: &Target, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut wire = connect(target);
+    let _ = wire.send(bytes);
+    let mut answers = Vec::new();
+    loop {
+        match wire.response(Duration::from_millis(300)) {
+            Ok(answer) => answers.push(answer),
+            Err(Silence::Timeout | Silence::Closed | Silence::Broken(_)) => return answers,
+        }
+        if answers.len() > 1000 {
+            return answers;
+        }
+    }
+}
+
+/// The tagged reply to a command that was sent in full.
+fn reply(wire: &mut Wire, tag: &str) -> Option<String> {
+    loop {
+        let response = wire.response(PATIENCE).ok()?;
+        let text = String::from_utf8_lossy(&response).into_owned();
+        if text.starts_with(tag) || text.starts_with("* BYE") {
+            return Some(text);
+        }
+    }
+}
+
+/// A small generator of numbers, so that every run throws the same.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % below as u64) as usize
+    }
+}
