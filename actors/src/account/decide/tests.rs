@@ -298,8 +298,9 @@ proptest! {
             prop_assert_eq!(all_subscriptions(&given.state), expected_subscriptions(all_subscriptions(&before), &change));
             for event in &events {
                 match event {
-                    AccountEvent::MailboxRenamed { moves, .. } => {
-                        let targets: BTreeSet<&MailboxName> = moves.iter().map(|one| &one.to).collect();
+                    AccountEvent::MailboxRenamed { moves, subscriptions, .. } => {
+                        let targets = moves.iter().map(|one| &one.to).chain(subscriptions.iter().map(|(_, to)| to));
+                        let targets: BTreeSet<&MailboxName> = targets.collect();
                         for one in moves.iter().filter(|one| !targets.contains(&one.from)) {
                             prop_assert!(!given.state.is_subscribed(&one.from) && given.state.find(&one.from).is_none());
                         }
