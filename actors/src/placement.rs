@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use actix::{Actor, Addr, Context};
 use actix_rt::{Arbiter, ArbiterHandle};
@@ -26,7 +27,10 @@ enum Kind {
         /// One permit for each job that may run at a time.
         jobs: Arc<Semaphore>,
     },
-    OneThread,
+    OneThread {
+        /// How long each job takes, on the paused clock.
+        pace: Box<dyn Fn() -> Duration + Send + Sync>,
+    },
 }
 
 impl Placement {
@@ -49,7 +53,12 @@ impl Placement {
 
     /// Everything on the calling thread, jobs too.
     pub fn one_thread() -> Self {
-        Self(Arc::new(Kind::OneThread))
+        Self::one_thread_paced(|| Duration::ZERO)
+    }
+
+    /// The same, with jobs (flushes too) that take as long as `pace` says: time for others to come between.
+    pub fn one_thread_paced(pace: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Kind::OneThread { pace: Box::new(pace) }))
     }
 
     /// Runs a job that may block, or compute for more than 1 ms, in the bounded pool. A job that has begun ends, also where nobody waits for it any more.
@@ -66,9 +75,12 @@ impl Placement {
                 });
                 outcome.await.unwrap_or(Err(Fault::Ending))
             }
-            Kind::OneThread => {
+            Kind::OneThread { pace } => {
                 // Others get their turn, as they would while a thread works.
-                tokio::task::yield_now().await;
+                match pace() {
+                    Duration::ZERO => tokio::task::yield_now().await,
+                    pause => tokio::time::sleep(pause).await,
+                }
                 guarded(job)
             }
         }
@@ -76,7 +88,7 @@ impl Placement {
 
     /// A thread of its own for jobs that must not wait for the pool.
     pub fn lane(&self, name: &str) -> Lane {
-        if matches!(*self.0, Kind::OneThread) {
+        if matches!(*self.0, Kind::OneThread { .. }) {
             return Lane(Way::Pool(self.clone()));
         }
         let (sender, jobs) = std::sync::mpsc::channel::<Job>();
@@ -97,7 +109,7 @@ impl Placement {
                 let index = usize::try_from(account.0 % places.len().max(1) as u64).unwrap_or_default();
                 places.get(index).cloned().unwrap_or(Place(None))
             }
-            Kind::OneThread => Place(None),
+            Kind::OneThread { .. } => Place(None),
         }
     }
 
@@ -108,7 +120,7 @@ impl Placement {
                 let index = next_session.fetch_add(1, Ordering::Relaxed) % places.len().max(1);
                 places.get(index).cloned().unwrap_or(Place(None))
             }
-            Kind::OneThread => Place(None),
+            Kind::OneThread { .. } => Place(None),
         }
     }
 

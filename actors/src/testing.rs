@@ -30,9 +30,14 @@ pub(crate) fn simulate<T>(test: impl Future<Output = T>) -> T {
 
 /// A server over `store`, on this thread, whose wall clock follows the paused one.
 pub(crate) fn server(store: Arc<dyn Journal>) -> Core {
+    server_at(store, Placement::one_thread())
+}
+
+/// The same, placed so.
+pub(crate) fn server_at(store: Arc<dyn Journal>, placement: Placement) -> Core {
     let begun = tokio::time::Instant::now();
     let clock = Clock::new(move || NOW * 1_000_000 + begun.elapsed().as_micros() as u64);
-    Core::start(store, Placement::one_thread(), clock, Ids::new(NOW, 42), Limits::default())
+    Core::start(store, placement, clock, Ids::new(NOW, 42), Limits::default())
 }
 
 /// Who asks in tests: the n-th command.

@@ -12,8 +12,9 @@ use crate::doorbell::{Doorbell, Rang, Watch};
 use crate::given::{flags, new_message, uid, uids};
 use crate::mailbox::actor::MailboxHandle;
 use crate::mailbox::requests::{Change, Claim, SubscriberId};
+use crate::placement::Placement;
 use crate::refusal::{Fault, Refusal};
-use crate::testing::{Listener, Watched, author, settle, simulate};
+use crate::testing::{Listener, Watched, author, server_at, settle, simulate};
 
 #[test]
 fn what_waits_is_decided_together_and_flushed_once() {
@@ -214,6 +215,28 @@ fn a_command_whose_mailbox_died_finds_out_what_became_of_it() {
 }
 
 #[test]
+fn a_mailbox_that_follows_a_dead_one_waits_for_what_the_journal_accepted() {
+    simulate(async {
+        let store = Watched::new();
+        let core = server_at(store.clone(), Placement::one_thread_paced(|| Duration::from_millis(10)));
+        let account = core.directory.account(ACCOUNT).await.unwrap();
+        let world = World { store, core, account };
+        let (inbox, sent) = (world.open("INBOX").await, world.open("Sent").await);
+        // While the first flush runs, the dying mailbox's commit waits for the next.
+        let (first, dying) = (sent.clone(), inbox.clone());
+        let first = actix_rt::spawn(async move { append(&first, 1).await });
+        let outcome = actix_rt::spawn(async move { append(&dying, 2).await });
+        settle().await;
+        inbox.panic();
+        let again = world.account.open(inbox.id()).await.unwrap();
+        assert_eq!(outcome.await.unwrap(), Err(Fault::Gone.into()));
+        assert_eq!(seen(&again).await, [1]);
+        assert!(append(&again, 3).await.is_ok());
+        assert!(first.await.unwrap().is_ok());
+    });
+}
+
+#[test]
 fn after_three_deaths_in_a_minute_a_mailbox_rests_for_a_minute() {
     simulate(async {
         let world = World::new().await;
@@ -250,7 +273,8 @@ fn a_mailbox_that_nobody_uses_retires_and_is_found_as_it_was() {
         assert_eq!(inbox.peek().await.unwrap_err(), Fault::Gone.into());
         assert_eq!(append(&inbox, 3).await, Err(Fault::Gone.into()));
         // The watched one stayed.
-        assert!(sent.look(subscriber, Claim::Nothing).await.is_ok());
+        assert_eq!(sent.look(subscriber, Claim::Nothing).await.unwrap().snapshot.position(), 1);
+        assert!(sent.peek().await.is_ok());
         let status = world.account.status(inbox.id()).await.unwrap();
         assert_eq!((status.counts.messages, status.recent, status.uid_next, status.position), (2, 1, uid(3), 3));
         // Nobody was woken for that.

@@ -62,6 +62,35 @@ fn a_move_is_one_commit_that_both_mailboxes_show_when_it_is_answered() {
 }
 
 #[test]
+fn crossing_moves_do_not_hold_each_other_up() {
+    simulate(async {
+        let world = World::new().await;
+        let (inbox, archive) = (world.open("INBOX").await, world.open("Archive").await);
+        append(&inbox, 1).await.unwrap();
+        append(&archive, 2).await.unwrap();
+        let crossing = join(world.transfer("INBOX", &[1], "Archive"), world.transfer("Archive", &[1], "INBOX"));
+        let (there, back) = timeout(Duration::from_secs(60), crossing).await.unwrap();
+        assert_eq!((there.unwrap().moved, back.unwrap().moved), (vec![(uid(1), uid(2))], vec![(uid(1), uid(2))]));
+        assert_eq!((seen(&inbox).await, seen(&archive).await), (vec![2], vec![2]));
+    });
+}
+
+#[test]
+fn a_move_of_many_messages_is_visible_when_it_is_answered() {
+    simulate(async {
+        let world = World::new().await;
+        let (inbox, archive) = (world.open("INBOX").await, world.open("Archive").await);
+        let many = (1..=6_000).map(|number| new_message(number, flags(""))).collect();
+        inbox.change(author(1), MailboxChange::Append(many)).await.unwrap();
+        let all: Vec<u32> = (1..=6_000).collect();
+        world.transfer("INBOX", &all, "Archive").await.unwrap();
+        assert_eq!((seen(&inbox).await.len(), seen(&archive).await.len()), (0, 6_000));
+        world.transfer("Archive", &all[..10], "INBOX").await.unwrap();
+        assert_eq!((seen(&inbox).await.len(), seen(&archive).await.len()), (10, 5_990));
+    });
+}
+
+#[test]
 fn crossing_moves_and_changes_do_not_wait_for_each_other_for_ever() {
     simulate(async {
         let world = World::new().await;
