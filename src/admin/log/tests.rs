@@ -1,1 +1,172 @@
+//! A journal in memory with two users, and what people see of it.
 
+use std::collections::BTreeMap;
+
+use carillon_actors::account::event::{self as account_event, AccountEvent, Creation, Move};
+use carillon_actors::id::{AccountId, MailboxId};
+use carillon_actors::mailbox::event::{self as mailbox_event, Expunging, MailboxEvent};
+use carillon_protocol::flag::{Flag, FlagChange, FlagSet, SystemFlag};
+use carillon_protocol::mailbox_name::MailboxName;
+use carillon_protocol::number::{Uid, UidValidity};
+use carillon_protocol::set::UidSet;
+use carillon_storage::{Author, Commit, MemoryJournal, RecordDraft};
+
+use super::*;
+
+const ALICE: AccountId = AccountId(1);
+const BOB: AccountId = AccountId(2);
+
+fn name(text: &str) -> MailboxName {
+    MailboxName::from_segments(text.split('/')).unwrap()
+}
+
+fn commit(journal: &MemoryJournal, verb: &str, drafts: Vec<(LogId, bytes::Bytes)>) {
+    let draft = |(log, events)| RecordDraft { log, expected: journal.head(log).unwrap().position, version: 1, events };
+    let author = Author { session: 0xab, command: 3, tag: "a7".into(), verb: verb.into() };
+    let records = drafts.into_iter().map(draft).collect();
+    let commit = Commit { at: 1_768_212_000_123_456, author, records, bodies: Vec::new() };
+    journal.append(vec![vec![commit]]).remove(0).unwrap();
+}
+
+fn account(events: &[AccountEvent]) -> bytes::Bytes {
+    account_event::encode(events).unwrap()
+}
+
+fn mailbox(event: MailboxEvent) -> bytes::Bytes {
+    mailbox_event::encode(&[event]).unwrap()
+}
+
+fn creation(id: u64, text: &str) -> Creation {
+    Creation { mailbox: MailboxId(id), name: name(text), uid_validity: UidValidity::MIN, special_use: Vec::new() }
+}
+
+fn opened(id: u64) -> (LogId, bytes::Bytes) {
+    (MailboxId(id).log(), mailbox(MailboxEvent::Opened { uid_validity: UidValidity::MIN }))
+}
+
+/// Alice has INBOX (10) and Work (11), which was Old; bob has INBOX (20) and deleted Work (21).
+fn journal() -> MemoryJournal {
+    let journal = MemoryJournal::new();
+    let made = |id, text| AccountEvent::MailboxCreated(creation(id, text));
+    commit(&journal, "new account", vec![(ALICE.log(), account(&[made(10, "INBOX"), made(11, "Old")])), opened(10), opened(11)]);
+    commit(&journal, "new account", vec![(BOB.log(), account(&[made(20, "INBOX"), made(21, "Work")])), opened(20), opened(21)]);
+    let moves = vec![Move { mailbox: MailboxId(11), from: name("Old"), to: name("Work/x") }];
+    let renamed = AccountEvent::MailboxRenamed { moves, created: vec![], subscriptions: vec![(name("Old"), name("Work"))] };
+    commit(&journal, "RENAME\u{1b}", vec![(ALICE.log(), account(&[renamed]))]);
+    let uids = UidSet::from_range(Uid::MIN, Uid::new(3).unwrap());
+    let flags: FlagSet = [Flag::System(SystemFlag::Seen)].into_iter().collect();
+    let changed = MailboxEvent::FlagsChanged { uids: uids.clone(), change: FlagChange::Add, flags };
+    commit(&journal, "UID STORE", vec![(MailboxId(10).log(), mailbox(changed))]);
+    let moved = MailboxEvent::Expunged { uids: uids.clone(), why: Expunging::MovedTo { mailbox: MailboxId(11), uids } };
+    commit(&journal, "UID MOVE", vec![(MailboxId(10).log(), mailbox(moved))]);
+    let deleted = AccountEvent::MailboxDeleted { mailbox: MailboxId(21), name: name("Work") };
+    commit(&journal, "DELETE", vec![(BOB.log(), account(&[deleted])), (MailboxId(21).log(), mailbox(MailboxEvent::Ended))]);
+    journal
+}
+
+fn names() -> Names {
+    Names::new(BTreeMap::from([(ALICE, "alice".to_owned()), (BOB, "bob".to_owned())]))
+}
+
+fn rows(selection: Selection) -> Result<Vec<String>, Exit> {
+    let mut rows = Vec::new();
+    let mut emit = |row: Option<Value>| {
+        row.into_iter().for_each(|row| {
+            rows.push(format!("{}#{} {}", row["log"].as_str().unwrap(), row["seq"], row["type"].as_str().unwrap()))
+        });
+        true
+    };
+    show(&journal(), names(), &selection, &mut emit).map_err(|failure| failure.exit)?;
+    Ok(rows)
+}
+
+fn select(target: &str) -> Selection {
+    Selection { target: target.to_owned(), ..Selection::default() }
+}
+
+#[test]
+fn one_log_or_many_in_the_order_of_commits() {
+    assert_eq!(
+        rows(select("alice/INBOX")).unwrap(),
+        ["alice/INBOX#1 opened", "alice/INBOX#2 flags_changed", "alice/INBOX#3 expunged"]
+    );
+    assert_eq!(rows(select("alice/inbox")).unwrap().len(), 3);
+    assert_eq!(rows(select("Bob")).unwrap(), ["bob#1 mailbox_created", "bob#1 mailbox_created", "bob#2 mailbox_deleted"]);
+    assert_eq!(rows(select("bob/Work")).unwrap(), ["bob/Work#1 opened", "bob/Work#2 ended"]);
+    let all = rows(select("*")).unwrap();
+    assert_eq!((all.len(), all[0].as_str(), all[all.len() - 1].as_str()), (13, "alice#1 mailbox_created", "bob/Work#2 ended"));
+    let of_alice = rows(select("alice/*")).unwrap();
+    assert!(of_alice.len() == 7 && of_alice.iter().all(|row| row.starts_with("alice")), "{of_alice:?}");
+}
+
+#[test]
+fn parts_of_logs() {
+    assert_eq!(rows(Selection { from: Some(3), ..select("alice/INBOX") }).unwrap(), ["alice/INBOX#3 expunged"]);
+    assert_eq!(rows(Selection { last: Some(1), ..select("alice/INBOX") }).unwrap(), ["alice/INBOX#3 expunged"]);
+    assert_eq!(
+        rows(Selection { last: Some(2), ..select("alice/*") }).unwrap(),
+        ["alice/INBOX#2 flags_changed", "alice/INBOX#3 expunged"]
+    );
+    assert_eq!(rows(Selection { from: Some(6), ..select("*") }).unwrap(), ["bob#2 mailbox_deleted", "bob/Work#2 ended"]);
+    assert_eq!(rows(Selection { from: Some(99), last: Some(5), ..select("*") }).unwrap(), Vec::<String>::new());
+    assert_eq!((rows(select("carol")), rows(select("alice/None"))), (Err(Exit::NoUser), Err(Exit::Failed)));
+}
+
+#[test]
+fn a_follower_gets_what_comes_and_goes_when_nobody_reads() {
+    let journal = journal();
+    let mut seen = Vec::new();
+    let mut asked = 0;
+    let mut emit = |row: Option<Value>| {
+        match row {
+            Some(row) => seen.push(row["type"].as_str().unwrap().to_owned()),
+            None => asked += 1,
+        }
+        if asked == 1 && seen.len() == 1 {
+            let subscribed = AccountEvent::Subscribed(name("Late"));
+            commit(&journal, "SUBSCRIBE", vec![(ALICE.log(), account(&[subscribed]))]);
+        }
+        seen.len() < 2
+    };
+    show(&journal, names(), &Selection { follow: true, last: Some(1), ..select("alice") }, &mut emit).unwrap();
+    assert_eq!(seen, ["mailbox_renamed", "subscribed"]);
+}
+
+#[test]
+fn lines_for_people_say_who_and_what_without_escape_codes() {
+    let journal = journal();
+    let mut lines = Vec::new();
+    let mut emit = |row: Option<Value>| {
+        row.into_iter().for_each(|row| lines.push(render::short(&row)));
+        true
+    };
+    show(&journal, names(), &Selection { from: Some(3), ..select("*") }, &mut emit).unwrap();
+    assert_eq!(
+        lines,
+        [
+            "2026-01-12 10:00:00.123 alice #2 mailbox_renamed Old -> Work/x  [00000000000000ab a7 RENAME\u{fffd}]",
+            "2026-01-12 10:00:00.123 alice/INBOX #2 flags_changed uids 1:3 +(\\Seen)  [00000000000000ab a7 UID STORE]",
+            "2026-01-12 10:00:00.123 alice/INBOX #3 expunged uids 1:3 (moved to Work/x)  [00000000000000ab a7 UID MOVE]",
+            "2026-01-12 10:00:00.123 bob #2 mailbox_deleted Work  [00000000000000ab a7 DELETE]",
+            "2026-01-12 10:00:00.123 bob/Work #2 ended [00000000000000ab a7 DELETE]",
+        ]
+    );
+}
+
+#[test]
+fn the_list_has_all_logs_of_a_user() {
+    let mut found = Vec::new();
+    let mut emit = |row: Option<Value>| {
+        row.into_iter().for_each(|row| {
+            found.push(format!(
+                "{} {}{}",
+                row["log"].as_str().unwrap(),
+                row["records"],
+                if row["deleted"] == true { " deleted" } else { "" }
+            ))
+        });
+        true
+    };
+    list(&journal(), names(), Some("bob"), &mut emit).unwrap();
+    assert_eq!(found, ["bob 2", "bob/INBOX 1", "bob/Work 2 deleted"]);
+}

@@ -1,0 +1,253 @@
+//! The real binary: its exit codes, its files, and a server that comes up and goes down.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by any of them")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn carillon(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_carillon"));
+    command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARILLON_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(directory: &Path, arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut child = carillon(directory).args(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    // A command that does not read its input may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A server in the foreground; killed at the end of the test, whatever happens.
+struct Served {
+    child: Child,
+    /// What it printed at its start.
+    greeting: String,
+}
+
+impl Served {
+    fn trying(directory: &Path, arguments: &[&str]) -> Self {
+        let ports = ["--imap-port", "0", "--imaps-port", "0", "--lmtp-port", "0"];
+        let mut child = carillon(directory).arg("try").args(arguments).args(ports).spawn().unwrap();
+        let mut greeting = String::new();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        while !greeting.contains("Ctrl-C") {
+            assert_ne!(output.read_line(&mut greeting).unwrap(), 0, "it ended: {greeting}");
+        }
+        Self { child, greeting }
+    }
+
+    fn field(&self, name: &str) -> String {
+        let line = self.greeting.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    }
+
+    fn connect(&self, name: &str) -> BufReader<TcpStream> {
+        let stream = TcpStream::connect(self.field(name).replace("localhost", "127.0.0.1")).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        BufReader::new(stream)
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).unwrap();
+    }
+
+    fn end(mut self) -> i32 {
+        self.signal(rustix::process::Signal::TERM);
+        self.child.wait().unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a command and reads up to the line that begins with its tag, or any line where there is no tag.
+fn ask(stream: &mut BufReader<TcpStream>, line: &str, until: &str) -> String {
+    stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
+    read_until(stream, until)
+}
+
+fn read_until(stream: &mut BufReader<TcpStream>, until: &str) -> String {
+    let mut text = String::new();
+    loop {
+        let mut line = String::new();
+        assert_ne!(stream.read_line(&mut line).unwrap(), 0, "the connection ended: {text}");
+        text.push_str(&line);
+        if line.starts_with(until) {
+            return text;
+        }
+    }
+}
+
+#[test]
+fn exit_codes() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    std::fs::write(directory.join("bad.toml"), "data = 3\n").unwrap();
+    std::fs::write(directory.join("passwd"), "alice:{MD5}x\nbob:{PLAIN}y\n").unwrap();
+    std::fs::create_dir(directory.join("foreign")).unwrap();
+    std::fs::write(directory.join("foreign/letter.txt"), "mine").unwrap();
+    let cases: [(i32, &[&str]); 22] = [
+        (0, &["--version"]),
+        (0, &["--help"]),
+        (0, &["completion", "bash"]),
+        (64, &[]),
+        (64, &["nonsense"]),
+        (64, &["user", "add"]),
+        (64, &["user", "add", "a b", "--data", "d", "--password-stdin"]),
+        (64, &["user", "add", "alice", "--data", "d"]),
+        (78, &["check", "--config", "bad.toml"]),
+        (78, &["check", "--config", "missing.toml"]),
+        (78, &["serve", "--data", "d"]),
+        (78, &["serve", "--imap", "127.0.0.1:0"]),
+        (78, &["serve", "--imap", "nowhere", "--data", "d"]),
+        (78, &["serve", "--imap", "127.0.0.1:0", "--data", "foreign"]),
+        (78, &["who"]),
+        (69, &["who", "--data", "d"]),
+        (69, &["ready", "--data", "d"]),
+        (1, &["log", "list", "--data", "nothing-here"]),
+        (67, &["user", "remove", "nobody", "--data", "d"]),
+        (67, &["user", "passwd", "nobody", "--data", "d", "--password-stdin"]),
+        (65, &["user", "import", "passwd", "--data", "d"]),
+        (65, &["import", "mbox", "missing", "alice", "--data", "d"]),
+    ];
+    for (expected, arguments) in cases {
+        let (code, output, errors) = run(directory, arguments, "");
+        assert_eq!(code, expected, "{arguments:?}: {output}{errors}");
+        assert!(expected == 0 || !errors.is_empty() || !output.is_empty(), "{arguments:?} says nothing");
+    }
+    assert_eq!(std::fs::read_dir(directory.join("foreign")).unwrap().count(), 1, "a foreign directory was written to");
+}
+
+#[test]
+fn check_says_all_that_is_wrong_and_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = "imap = \"nowhere\"\nplaintext_login = \"sometimes\"\nhostnam = \"x\"\n";
+    std::fs::write(directory.path().join("c.toml"), config).unwrap();
+    let (code, output, _) = run(directory.path(), &["check", "--config", "c.toml"], "");
+    assert_eq!(code, 78);
+    assert_eq!(output.lines().count(), 3, "{output}");
+    assert!(output.contains("c.toml:1:8: \"nowhere\" is no value of `imap` (allowed: IP:PORT"), "{output}");
+    assert!(output.contains("c.toml:2:19: \"sometimes\"") && output.contains("never, loopback, always"), "{output}");
+    assert!(output.contains("c.toml:3:1: there is no option `hostnam`; did you mean `hostname`?"), "{output}");
+    let (_, output, _) = run(directory.path(), &["check", "--config", "c.toml", "--json"], "");
+    assert!(output.lines().all(|line| line.starts_with('{') && line.ends_with('}')), "{output}");
+}
+
+#[test]
+fn users_are_kept_and_passwords_are_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let user = |arguments: &[&str], input: &str| run(directory, &[&["user"], arguments, &["--data", "d"]].concat(), input);
+    assert_eq!(user(&["add", "Alice", "--password-stdin"], "hunter2\n").0, 0);
+    assert_eq!(user(&["add", "alice", "--password-stdin"], "again\n").0, 1);
+    let (_, before, _) = user(&["list", "--json"], "");
+    assert!(before.contains("\"user\":\"alice\"") && before.contains("ARGON2ID") && !before.contains("argon2id$"), "{before}");
+    assert!(!std::fs::read_to_string(directory.join("d/users")).unwrap().contains("hunter2"));
+    assert_eq!(user(&["passwd", "alice", "--password-stdin"], "hunter3\n").0, 0);
+    assert_eq!(user(&["remove", "alice"], "").0, 0);
+    let (_, after, _) = user(&["list"], "");
+    let account = after.split_whitespace().next().unwrap();
+    assert!(after.contains("(removed)") && before.contains(account), "{after}");
+    assert_eq!(user(&["add", "alice2", "--password-stdin", "--account", account], "hunter4\n").0, 0);
+    assert_eq!(user(&["list"], "").1.lines().count(), 1);
+}
+
+#[test]
+fn trying_in_memory_serves_any_user_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::trying(directory.path(), &["--memory", "--any-user", "test"]);
+    let mut imap = served.connect("IMAP ");
+    read_until(&mut imap, "* OK");
+    assert!(ask(&mut imap, "a LOGIN greta wrong", "a ").contains("a NO"));
+    assert!(ask(&mut imap, "b LOGIN greta test", "b ").contains("b OK"));
+    assert!(ask(&mut imap, "c SELECT INBOX", "c ").contains("* 0 EXISTS"));
+    let data = Path::new(&served.field("authority")).parent().unwrap().parent().unwrap().to_owned();
+    let (code, who, _) = run(directory.path(), &["who", "--data", data.to_str().unwrap()], "");
+    assert!(code == 0 && who.contains("greta") && who.contains("1 sessions"), "{who}");
+    assert_eq!(served.end(), 0);
+    assert!(read_until(&mut imap, "* BYE").contains("* BYE"));
+    assert!(!data.exists() && std::fs::read_dir(directory.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn mail_that_lmtp_took_is_there_after_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut served = Served::trying(directory, &[]);
+    let password = served.field("password");
+    let mut lmtp = served.connect("LMTP ");
+    for (line, until) in [("LHLO x", "250 "), ("MAIL FROM:<b@x>", "250"), ("RCPT TO:<alice+archive@x>", "250"), ("DATA", "354")] {
+        ask(&mut lmtp, line, until);
+    }
+    assert!(ask(&mut lmtp, "Subject: kept\r\n\r\n..hi\r\n.", "2").starts_with("250 2.1.5"));
+    served.child.kill().unwrap();
+    served.child.wait().unwrap();
+    let served = Served::trying(directory, &[]);
+    assert_eq!(served.field("password"), password);
+    let mut imap = served.connect("IMAP ");
+    read_until(&mut imap, "* OK");
+    ask(&mut imap, &format!("a LOGIN alice {password}"), "a OK");
+    assert!(ask(&mut imap, "b SELECT Archive", "b ").contains("* 1 EXISTS"));
+    let text = ask(&mut imap, "c FETCH 1 BODY[]", "c ");
+    assert!(text.contains("\r\nSubject: kept\r\n\r\n.hi\r\n") && text.contains("Return-Path: <b@x>\r\n"), "{text}");
+    let (code, log, _) = run(directory, &["log", "show", "alice/Archive", "--data", "carillon-try"], "");
+    assert!(code == 0 && log.contains("appended uid 1") && log.contains(" LMTP]"), "{log}");
+    let (code, _, errors) = run(directory, &["serve", "--imap", "127.0.0.1:0", "--data", "carillon-try"], "");
+    assert!(code == 75 && errors.contains("in use by another carillon"), "{errors}");
+    let (code, _, _) = run(directory, &["kick", "--user", "alice", "--data", "carillon-try"], "");
+    assert_eq!(code, 0);
+    assert!(read_until(&mut imap, "* BYE").contains("* BYE"));
+    served.signal(rustix::process::Signal::HUP);
+    let (code, _, errors) = run(directory, &["user", "add", "bob", "--password-stdin", "--data", "carillon-try"], "secret\n");
+    assert_eq!(code, 0, "{errors}");
+    let mut imap = served.connect("IMAP ");
+    read_until(&mut imap, "* OK");
+    assert!(ask(&mut imap, "a LOGIN bob secret", "a ").contains("a OK"));
+    assert_eq!(served.end(), 0);
+    let (code, verdict, _) = run(directory, &["log", "verify", "--data", "carillon-try"], "");
+    assert!(code == 0 && verdict.starts_with("whole: "), "{verdict}");
+}
+
+#[test]
+fn an_import_is_whole_and_a_second_one_finds_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut text = String::new();
+    for number in 0..230 {
+        text.push_str(&format!("From a@x Mon Jan 12 10:00:00 2026\nStatus: RO\nSubject: {number}\n\n>From me\n\n"));
+    }
+    std::fs::write(directory.join("box"), text).unwrap();
+    assert_eq!(run(directory, &["user", "add", "alice", "--password-stdin", "--data", "d"], "x\n").0, 0);
+    let import = |expected: &str| {
+        let (code, output, errors) =
+            run(directory, &["import", "mbox", "box", "alice", "--mailbox", "Old/Mail", "--data", "d"], "");
+        assert!(code == 0 && output.contains(expected), "{code} {output}{errors}");
+    };
+    import("230 messages imported, 0 were there already, 0 could not be read");
+    import("0 messages imported, 230 were there already, 0 could not be read");
+    let (_, list, _) = run(directory, &["log", "list", "--data", "d"], "");
+    assert!(list.contains("alice/Old/Mail"), "{list}");
+    assert_eq!(run(directory, &["import", "mbox", "box", "nobody", "--data", "d"], "").0, 67);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = carillon(directory.path()).args(["completion", "zsh"]).spawn().unwrap();
+    let mut first = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    assert!(child.wait().unwrap().success());
+}
