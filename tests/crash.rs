@@ -158,7 +158,12 @@ struct Disk {
 
 impl Disk {
     fn run(program: &str, arguments: &[&str]) -> bool {
-        Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        Command::new(program)
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
     }
 
     /// `None` where this machine allows no loop mounts.

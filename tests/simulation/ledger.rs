@@ -48,7 +48,8 @@ impl Names {
 
     /// RENAME of a tree with its subscriptions.
     pub fn rename(&mut self, from: &str, to: &str) -> bool {
-        let is_there = |names: &BTreeSet<String>, name: &str| names.contains(name) || names.iter().any(|other| is_below(other, name));
+        let is_there =
+            |names: &BTreeSet<String>, name: &str| names.contains(name) || names.iter().any(|other| is_below(other, name));
         if !is_there(&self.mailboxes, from) || is_there(&self.mailboxes, to) || from == to || is_below(to, from) {
             return false;
         }

@@ -232,9 +232,9 @@ async fn check_view(client: &mut Client, books: &Books) -> bool {
 fn note_subjects(client: &mut Client, books: &Books, lines: &[String]) {
     for line in lines {
         let uid = line.split_once("UID ").and_then(|(_, rest)| rest.split([' ', ')']).next()?.parse().ok());
-        let number = line.split_once("Subject: message ").and_then(|(_, rest)| {
-            rest.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
-        });
+        let number = line
+            .split_once("Subject: message ")
+            .and_then(|(_, rest)| rest.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok());
         if let (Some(uid), Some(number)) = (uid, number) {
             books.borrow_mut().saw(client.uid_validity, uid, number);
         }

@@ -61,7 +61,7 @@ impl Server {
         let directory = tempfile::tempdir()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_carillon"));
         command.args(["try", "--memory", "--any-user", PASSWORD]);
-        command.args(["--imap", "127.0.0.1:0", "--imaps", "127.0.0.1:0", "--lmtp", "127.0.0.1:0"]);
+        command.args(["--imap-port", "0", "--imaps-port", "0", "--lmtp-port", "0"]);
         set_environment(&mut command, settings);
         command.current_dir(directory.path()).env("TMPDIR", directory.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(directory.path().join("stderr"))?);
@@ -238,20 +238,16 @@ fn read_addresses(child: &mut Child) -> io::Result<Target> {
             receiver.recv_timeout(left).map_err(|_| io::Error::other(format!("the server did not say its ports:\n{seen}")))?;
         seen.push_str(&line);
         seen.push('\n');
-        let words = line.to_ascii_lowercase();
-        let address = words
-            .split(|letter: char| letter.is_whitespace() || "/,;()\"".contains(letter))
-            .find_map(|word| word.trim_end_matches('.').parse::<SocketAddr>().ok());
-        let Some(address) = address else { continue };
-        let slot = if words.contains("lmtp") {
-            &mut lmtp
-        } else if words.contains("imaps") || words.contains("993") {
-            &mut imaps
-        } else if words.contains("imap") {
-            &mut imap
-        } else {
-            continue;
+        let mut words = line.split_whitespace();
+        let slot = match words.next() {
+            Some("IMAP") => &mut imap,
+            Some("IMAPS") => &mut imaps,
+            Some("LMTP") => &mut lmtp,
+            _ => continue,
         };
+        let port = words.next().and_then(|address| address.rsplit_once(':')).and_then(|(_, port)| port.parse::<u16>().ok());
+        let Some(port) = port else { return Err(io::Error::other(format!("no port in `{line}`"))) };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         slot.get_or_insert(address);
     }
     let imap = imap.ok_or_else(|| io::Error::other("no IMAP address"))?;

@@ -193,7 +193,8 @@ impl Stage<'_> {
         self.session(session).map_err(|what| Failure::At(first_line, what))?;
         let mut variables = self.variables.clone();
         let Some(wire) = self.sessions.get_mut(&session) else { return Ok(()) };
-        let tagged = group.iter().any(|expected| expected.kind == Expect::InOrder && !expected.text.starts_with(['*', '+']));
+        let is_tagged = |expected: &&Expected<'_>| expected.kind == Expect::InOrder && !expected.text.starts_with(['*', '+']);
+        let ended = group.iter().filter(is_tagged).map(|expected| expected.line).max().unwrap_or_default();
         let mut open: Vec<Expected<'_>> = group;
         while let Some(waiting) = open.iter().find(|expected| matches!(expected.kind, Expect::InOrder | Expect::AnyOrder)) {
             let (line, text) = (waiting.line, waiting.text.to_owned());
@@ -225,10 +226,14 @@ impl Stage<'_> {
             self.variables = variables.clone();
         }
         let may = self.lingering.entry(session).or_default();
-        if tagged {
+        if ended > 0 {
             may.clear();
         }
-        may.extend(open.iter().filter(|expected| expected.kind == Expect::Maybe).map(|expected| expected.pattern.clone()));
+        may.extend(
+            open.iter()
+                .filter(|expected| expected.kind == Expect::Maybe && expected.line > ended)
+                .map(|expected| expected.pattern.clone()),
+        );
         Ok(())
     }
 
