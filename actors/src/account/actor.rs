@@ -1,24 +1,26 @@
 //! The account's actor: one list of changes of names under way, one transfer at a time, and the life of its mailboxes' actors.
 
+mod handle;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture};
 use carillon_protocol::mailbox_name::MailboxName;
-use carillon_protocol::set::UidSet;
 use carillon_storage::{AppendError, Author, Committed};
 use tokio::sync::oneshot;
 
+pub use self::handle::AccountHandle;
 use super::decide::decide;
 use super::draft::{About, Draft, Wish, draft};
 use super::load::{self, Loaded, deletions};
 use super::mailboxes::Mailboxes;
 use super::requests::{
-    Change, Finish, Locate, LookAgain, Open, Peek, Snapshot, Status, Submit, Subscribe, Transfer, Transferred, Unsubscribe,
+    Change, Finish, Locate, LookAgain, Open, Peek, Snapshot, Submit, Subscribe, Transfer, Transferred, Unsubscribe,
 };
 use super::state::State;
-use super::transfer::{self, ATTEMPTS, Desk, Failure, Held};
+use super::transfer::{self, Desk, Failure, Held};
 use crate::clock::Clock;
 use crate::directory::actor::DirectoryHandle;
 use crate::doorbell::Doorbell;
@@ -117,12 +119,11 @@ impl AccountActor {
             is_transferring: false,
             mailboxes: Mailboxes::default(),
         });
-        AccountHandle { id, address, journal: store, limits: own.limits }
+        AccountHandle::new(id, address, store, own.limits)
     }
 
     fn handle(&self, context: &Context<Self>) -> AccountHandle {
-        let (address, journal) = (context.address(), self.journal.clone());
-        AccountHandle { id: self.about.id, address, journal, limits: Arc::clone(&self.about.limits) }
+        AccountHandle::new(self.about.id, context.address(), self.journal.clone(), Arc::clone(&self.about.limits))
     }
 
     fn desk(&self, author: Author, context: &Context<Self>) -> Desk {
@@ -469,145 +470,5 @@ impl Handler<Finish> for AccountActor {
             }
             put_snapshot(&journal, id, state).await;
         })
-    }
-}
-
-/// The way to an account's actor. `Gone` means: ask the directory for the account anew.
-#[derive(Clone)]
-pub struct AccountHandle {
-    id: AccountId,
-    address: Addr<AccountActor>,
-    journal: JournalHandle,
-    limits: Arc<Limits>,
-}
-
-impl AccountHandle {
-    /// Which account.
-    pub fn id(&self) -> AccountId {
-        self.id
-    }
-
-    /// Subscribes and looks, in one request.
-    ///
-    /// # Errors
-    /// `Gone`.
-    pub async fn subscribe(&self, bell: Doorbell) -> Result<(SubscriberId, Snapshot), Refusal> {
-        self.ask(Subscribe(bell)).await
-    }
-
-    /// Looks, and re-arms the subscriber's bell.
-    ///
-    /// # Errors
-    /// `Gone`.
-    pub async fn look(&self, subscriber: SubscriberId) -> Result<Snapshot, Refusal> {
-        self.ask(LookAgain(subscriber)).await
-    }
-
-    /// Looks, without a subscription.
-    ///
-    /// # Errors
-    /// `Gone`.
-    pub async fn peek(&self) -> Result<Snapshot, Refusal> {
-        self.ask(Peek).await
-    }
-
-    /// Ends a subscription; its bell does not ring for that.
-    pub fn unsubscribe(&self, subscriber: SubscriberId) {
-        self.address.do_send(Unsubscribe(subscriber));
-    }
-
-    /// Changes names or subscriptions; durable when it returns, with the state that has it.
-    ///
-    /// # Errors
-    /// As the account decides. After `Gone` the change may have been made: [`JournalHandle::record_of`] tells.
-    pub async fn change(&self, author: Author, change: Change) -> Result<Snapshot, Refusal> {
-        self.ask(Submit { author, change }).await
-    }
-
-    /// The mailbox's actor; it is started from the disk if there is none. May be asked again at any time.
-    ///
-    /// # Errors
-    /// `NoSuchMailbox`; `Unavailable` after too many deaths; what loading gives; `Gone`.
-    pub async fn open(&self, mailbox: MailboxId) -> Result<MailboxHandle, Refusal> {
-        self.ask(Open(mailbox)).await
-    }
-
-    /// What STATUS tells of a mailbox. Wakes nobody.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub async fn status(&self, mailbox: MailboxId) -> Result<Status, Refusal> {
-        for _ in 0..ATTEMPTS {
-            let Some(handle) = self.ask(Locate(mailbox)).await? else {
-                let (store, limits) = (Arc::clone(self.journal.store()), Arc::clone(&self.limits));
-                let read = move || mailbox_load::passive_status(&*store, mailbox, &limits);
-                return Ok(self.journal.placement().run(read).await??);
-            };
-            match handle.peek().await {
-                Err(Refusal::Fault(Fault::Gone)) => {}
-                look => return look.map(|look| mailbox_load::status_of(&look)),
-            }
-        }
-        Err(Fault::Gone.into())
-    }
-
-    /// MOVE: durable in both mailboxes when it returns, and visible to every later look.
-    ///
-    /// # Errors
-    /// `NoSuchMailbox`, `NoTargetMailbox`; what the mailboxes decide; `Gone`, where it may have been made.
-    pub async fn transfer(
-        &self,
-        author: Author,
-        source: MailboxId,
-        uids: UidSet,
-        target: MailboxName,
-    ) -> Result<Transferred, Refusal> {
-        self.ask(Transfer { author, source, uids, target }).await
-    }
-
-    /// Leaves summaries and a snapshot, at a clean stop. By the directory alone.
-    pub(crate) async fn finish(&self) {
-        // An account that is gone is read from its log.
-        let _ = self.address.send(Finish).await;
-    }
-
-    /// Whether the actor lives: it answers. An address alone may still seem alive while its actor dies on another thread.
-    pub(crate) async fn is_alive(&self) -> bool {
-        self.peek().await.is_ok()
-    }
-
-    async fn ask<M, T>(&self, request: M) -> Result<T, Refusal>
-    where
-        AccountActor: Handler<M>,
-        M: Message<Result = Result<T, Refusal>> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.address.send(request).await.unwrap_or_else(|_| Err(Fault::Gone.into()))
-    }
-}
-
-/// A programming error on purpose.
-#[cfg(test)]
-pub(crate) struct Panic;
-
-#[cfg(test)]
-impl Message for Panic {
-    type Result = ();
-}
-
-#[cfg(test)]
-impl Handler<Panic> for AccountActor {
-    type Result = ();
-
-    fn handle(&mut self, Panic: Panic, _: &mut Self::Context) {
-        panic!("on purpose");
-    }
-}
-
-#[cfg(test)]
-impl AccountHandle {
-    /// Makes the actor panic when it comes to this request.
-    pub(crate) fn panic(&self) {
-        self.address.do_send(Panic);
     }
 }
