@@ -46,6 +46,18 @@ impl Names {
         self.mailboxes.insert(name.to_owned())
     }
 
+    /// SUBSCRIBE: always possible.
+    pub fn subscribe(&mut self, name: &str) -> bool {
+        self.subscribed.insert(name.to_owned());
+        true
+    }
+
+    /// UNSUBSCRIBE: always possible.
+    pub fn unsubscribe(&mut self, name: &str) -> bool {
+        self.subscribed.remove(name);
+        true
+    }
+
     /// RENAME of a tree with its subscriptions.
     pub fn rename(&mut self, from: &str, to: &str) -> bool {
         let is_there =

@@ -1,4 +1,4 @@
-//! Who uses the server: an administrator of names, readers of mail, a fixed history, and the auditor at the end. They know a server only by its
+//! Who uses the server: an administrator of names, readers of mail, and the auditor at the end. They know a server only by its
 //! connections, so the same people work in the simulation and against the real binary.
 
 use std::cell::RefCell;
@@ -21,6 +21,9 @@ pub type Books = Rc<RefCell<Ledger>>;
 /// A client that is logged in, or `None` where there is no server.
 pub type Connecting = Pin<Box<dyn Future<Output = Option<Client>>>>;
 
+/// What a command does to the names that are expected; `false` where it is not possible.
+type NameChange = Box<dyn Fn(&mut Names) -> bool>;
+
 /// A server's life, as its clients see it.
 pub struct Life {
     /// Connects and logs in under a name for complaints.
@@ -32,7 +35,8 @@ pub struct Life {
 }
 
 impl Life {
-    async fn connect(&self, name: &str) -> Option<Client> {
+    /// A client that is logged in.
+    pub async fn connect(&self, name: &str) -> Option<Client> {
         (self.connect)(name.to_owned()).await
     }
 
@@ -53,11 +57,11 @@ pub async fn administrator(life: Rc<Life>, mut dice: StdRng) {
         if dice.random_bool(0.1) && !create_and_delete(&mut client, &life.books).await {
             return;
         }
-        let change: (String, Box<dyn Fn(&mut Names) -> bool>) = match dice.random_range(0..10) {
+        let change: (String, NameChange) = match dice.random_range(0..10) {
             0..3 => (format!("CREATE {one}"), Box::new(move |names| names.create(one))),
             3..8 => (format!("RENAME {one} {other}"), Box::new(move |names| names.rename(one, other))),
-            8 => (format!("SUBSCRIBE {one}"), Box::new(move |names| names.subscribed.insert(one.to_owned()) || true)),
-            _ => (format!("UNSUBSCRIBE {one}"), Box::new(move |names| names.subscribed.remove(one) || true)),
+            8 => (format!("SUBSCRIBE {one}"), Box::new(move |names| names.subscribe(one))),
+            _ => (format!("UNSUBSCRIBE {one}"), Box::new(move |names| names.unsubscribe(one))),
         };
         if !change_names(&mut client, &life.books, &change.0, &change.1).await {
             return;
@@ -82,7 +86,7 @@ async fn create_and_delete(client: &mut Client, books: &Books) -> bool {
 }
 
 /// One change of names; `false` where the server is gone.
-async fn change_names(client: &mut Client, books: &Books, command: &str, change: &dyn Fn(&mut Names) -> bool) -> bool {
+pub async fn change_names(client: &mut Client, books: &Books, command: &str, change: &dyn Fn(&mut Names) -> bool) -> bool {
     let before = books.borrow().possible.clone();
     books.borrow_mut().attempt(change);
     let answer = client.command(command).await;
@@ -158,7 +162,8 @@ pub async fn reader(life: Rc<Life>, who: u64, mut dice: StdRng) {
     life.books.borrow_mut().complaints.append(&mut client.complaints);
 }
 
-async fn append(client: &mut Client, books: &Books, mailbox: &str) -> bool {
+/// APPEND of a message with a new number; `false` where the server is gone.
+pub async fn append(client: &mut Client, books: &Books, mailbox: &str) -> bool {
     let number = {
         let mut books = books.borrow_mut();
         books.next += 1;
@@ -183,6 +188,10 @@ async fn touch(client: &mut Client, books: &Books, choice: u32, mailbox: &str, d
         return !client.command("FETCH 1:* (UID FLAGS)").await.status.is_empty();
     };
     let message = books.borrow().seen.get(&(client.uid_validity, uid)).copied();
+    if message.is_none() {
+        // Which message that is must stand in the books before anybody may harm it.
+        return check_view(client, books).await;
+    }
     let command = match choice {
         6 => format!("UID STORE {uid} +FLAGS (\\Flagged)"),
         7 => format!("UID STORE {uid} -FLAGS.SILENT (\\Flagged \\Seen)"),
@@ -239,36 +248,6 @@ fn note_subjects(client: &mut Client, books: &Books, lines: &[String]) {
             books.borrow_mut().saw(client.uid_validity, uid, number);
         }
     }
-}
-
-/// A fixed history: a subscribed tree is renamed, messages move, the tree moves back.
-pub async fn history(life: Rc<Life>) {
-    let Some(mut client) = life.connect("history").await else { return };
-    let books = &life.books;
-    for name in ["A", "A/B", "A/B/C"] {
-        if !change_names(&mut client, books, &format!("CREATE {name}"), &|names| names.create(name)).await {
-            return;
-        }
-        let subscribe = |names: &mut Names| names.subscribed.insert(name.to_owned()) || true;
-        if !change_names(&mut client, books, &format!("SUBSCRIBE {name}"), &subscribe).await {
-            return;
-        }
-    }
-    for _ in 0..3 {
-        if !append(&mut client, books, "INBOX").await {
-            return;
-        }
-    }
-    client.select("INBOX").await;
-    for (command, from, to) in [("UID MOVE 1:2 A/B", "A", "X/Y"), ("UID MOVE 3 X/Y/B/C", "X/Y", "A"), ("NOOP", "A/B", "Q")] {
-        if client.command(command).await.status.is_empty() {
-            return;
-        }
-        if !change_names(&mut client, books, &format!("RENAME {from} {to}"), &|names| names.rename(from, to)).await {
-            return;
-        }
-    }
-    life.books.borrow_mut().complaints.append(&mut client.complaints);
 }
 
 /// The end: a fresh session reads everything, and the books must agree.

@@ -21,8 +21,9 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::client::Client;
+use crate::history::history;
 use crate::ledger::Ledger;
-use crate::people::{Books, Connecting, Life, administrator, audit, history, reader};
+use crate::people::{Books, Connecting, Life, administrator, audit, reader};
 
 /// 2026-01-01T00:00:00Z in microseconds.
 const EPOCH: u64 = 1_767_225_600_000_000;
