@@ -70,3 +70,18 @@ pub fn failed(what: &str, path: &std::path::Path, error: &std::io::Error) -> Fai
     };
     Failure::new(exit, format!("{what} {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back_and_stand_in_the_manual() {
+        let manual = include_str!("../docs/operations.md");
+        for exit in Exit::ALL {
+            assert_eq!(Exit::from_number(exit as u8), exit);
+            assert!(manual.contains(&format!("\n| {} | ", exit as u8)), "{exit:?}");
+        }
+        assert_eq!(Exit::from_number(3), Exit::Failed);
+    }
+}

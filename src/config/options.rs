@@ -420,3 +420,42 @@ fn number<T: FromStr + PartialOrd>(value: &str, least: T, most: T) -> Option<T> 
 fn seconds(value: &str, least: u64, most: u64) -> Option<Duration> {
     number(value, least, most).map(Duration::from_secs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// docs/operations.md lists every option as the table has it; `UPDATE=1` writes it.
+    #[test]
+    fn the_manual_lists_all_options() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once("<!-- options").unwrap();
+        let (mark, rest) = rest.split_once('\n').unwrap();
+        let (_, after) = rest.split_once("<!-- end of options -->").unwrap();
+        let escape = |text: &str| text.replace('|', "\\|");
+        let row = |option: &Opt| {
+            let (allowed, default, sentence) = (escape(option.allowed), escape(option.default), escape(option.text));
+            format!("| `{}` | {allowed} | {default} | {sentence} |\n", option.key)
+        };
+        let rows: String = OPTIONS.iter().map(row).collect();
+        let table = format!("| option | allowed | default | what it does |\n|---|---|---|---|\n{rows}");
+        let expected = format!("{before}<!-- options{mark}\n{table}<!-- end of options -->{after}");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &expected).unwrap();
+        } else {
+            assert!(text == expected, "docs/operations.md is stale: UPDATE=1 cargo test -p carillon options");
+        }
+    }
+
+    #[test]
+    fn defaults_are_as_documented_and_allowed() {
+        for option in OPTIONS.iter().filter(|option| option.kind == Kind::Number) {
+            let default = option.default.split(':').next().unwrap();
+            assert!((option.set)(&mut Config::default(), default).is_some(), "{}", option.key);
+            let mut set = Config::default();
+            (option.set)(&mut set, default).unwrap();
+            assert_eq!(format!("{set:?}"), format!("{:?}", Config::default()), "{}", option.key);
+        }
+    }
+}
