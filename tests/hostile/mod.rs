@@ -28,13 +28,15 @@ fn under_attack(attack: impl FnOnce(&Server)) {
         let stop = Arc::clone(&stop);
         move || {
             let mut times = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
+            loop {
                 let start = Instant::now();
                 bystander.command("n", "NOOP").expect("the bystander is answered");
                 times.push(start.elapsed());
+                if stop.load(Ordering::Relaxed) {
+                    return times;
+                }
                 thread::sleep(Duration::from_millis(5));
             }
-            times
         }
     });
     attack(&server);
@@ -45,6 +47,15 @@ fn under_attack(attack: impl FnOnce(&Server)) {
     assert!(median < MEDIAN, "a bystander waited {median:?} (median of {})", times.len());
     assert_eq!(server.panics(), Vec::<String>::new(), "the server panicked");
     logged_in(&server.target, "afterwards").command("z", "LOGOUT").expect("a new client is let in afterwards");
+}
+
+/// The greatest resident size of the next half second, so that what was sent has been read.
+fn resident_bytes(server: &Server) -> u64 {
+    let sample = |_| {
+        thread::sleep(Duration::from_millis(20));
+        server.resident_bytes()
+    };
+    (0..25).map(sample).max().unwrap_or_default()
 }
 
 fn connect(target: &Target) -> Wire {
