@@ -280,8 +280,21 @@ impl JournalHandle {
     /// # Errors
     /// As [`Self::replay`].
     pub async fn record_of(&self, author: &Author, log: LogId, after: Position) -> Result<Option<Record>, Fault> {
-        let records = self.replay(log, after.saturating_add(1)).await?;
-        Ok(records.into_iter().find(|record| (record.author.session, record.author.command) == (author.session, author.command)))
+        self.settled(log).await?;
+        let (store, wanted) = (Arc::clone(&self.store), (author.session, author.command));
+        let find = move || {
+            let mut next = after.saturating_add(1);
+            loop {
+                let records = store.read(log, next, READ_RECORDS)?;
+                let Some(last) = records.last().map(|record| record.position) else { return Ok(None) };
+                let mut own = records.into_iter().filter(|record| (record.author.session, record.author.command) == wanted);
+                if let Some(record) = own.next() {
+                    return Ok(Some(record));
+                }
+                next = last.saturating_add(1);
+            }
+        };
+        self.placement.run(find).await?.map_err(|error: ReadError| error.into())
     }
 
     /// Makes a large body durable ahead of its commit, in the pool: see [`Journal::prepare`].

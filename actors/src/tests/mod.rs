@@ -2,6 +2,7 @@
 
 mod directory;
 mod mailboxes;
+mod threads;
 mod transfers;
 
 use std::sync::Arc;
