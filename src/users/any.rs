@@ -29,10 +29,17 @@ impl AnyUser {
 impl Authenticator for AnyUser {
     fn verify(&self, user: &str, password: &[u8]) -> Verdict {
         let is_right = super::password::is_same(&self.password, password);
-        self.find(user).filter(|_| is_right).map_or(Verdict::Refused, Verdict::Accepted)
+        self.account_of(user).filter(|_| is_right).map_or(Verdict::Refused, Verdict::Accepted)
     }
 
+    /// A name with `+` is no user but one of a user's mailboxes, or else no delivery would ever reach one.
     fn find(&self, user: &str) -> Option<AccountId> {
+        if user.contains('+') { None } else { self.account_of(user) }
+    }
+}
+
+impl AnyUser {
+    fn account_of(&self, user: &str) -> Option<AccountId> {
         let name = UserName::new(user).ok()?;
         let mut id = [0; 8];
         BodyHash::of(name.as_str().as_bytes()).0.iter().zip(&mut id).for_each(|(from, to)| *to = *from);
@@ -54,6 +61,11 @@ impl Names for AnyUser {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_with_a_folder_is_no_user() {
+        assert_eq!(AnyUser::new("test").find("user+Archive"), None);
+    }
 
     #[test]
     fn a_name_has_one_account() {

@@ -40,7 +40,11 @@ impl Session {
         let begun = Instant::now();
         let (bytes_in, bytes_out) = (self.connection.bytes_in, self.connection.bytes_out);
         let span = tracing::debug_span!("command", tag = tag.as_str(), name = command.name());
-        let reply = if self.is_valid_in(rule.states) {
+        let is_gone =
+            needs_mailbox(&command) && self.selected.as_ref().is_some_and(|selected| selected.view.snapshot().is_ended());
+        let reply = if is_gone {
+            Err(Refusal::NoSuchMailbox.into())
+        } else if self.is_valid_in(rule.states) {
             // The future of the largest command would otherwise be part of every idle session.
             Box::pin(self.run(command, arrived)).instrument(span.clone()).await
         } else {
@@ -131,6 +135,14 @@ impl Session {
         }
         reply::refused(refusal, &incident)
     }
+}
+
+/// Whether a command asks the selected mailbox for something. One that was deleted refuses it; reads go on from what was told.
+const fn needs_mailbox(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Store { .. } | Command::Copy { .. } | Command::Move { .. } | Command::Expunge | Command::UidExpunge(_)
+    )
 }
 
 const fn wrong_state(states: States) -> &'static str {

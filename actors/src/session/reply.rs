@@ -59,6 +59,8 @@ pub enum Farewell {
     Shutdown,
     /// An administrator ended the session.
     Kicked,
+    /// The client speaks another protocol: what it sends must not be taken for commands (a web page can make a browser send them).
+    OtherProtocol,
     /// The TLS handshake failed: nothing can be said any more.
     TlsFailed,
     /// The client went away.
@@ -76,6 +78,7 @@ impl Farewell {
             Self::TooMuch => "Input is larger than this server accepts",
             Self::Shutdown => "The server is going down; come again in a moment",
             Self::Kicked => "An administrator ended this session",
+            Self::OtherProtocol => "This is an IMAP server",
             Self::TlsFailed => "TLS failed",
             Self::Disconnected => "Disconnected",
         }

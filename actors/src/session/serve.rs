@@ -165,6 +165,10 @@ impl Session {
         match error {
             CommandError::Syntax(error) => {
                 self.bad_commands += 1;
+                if self.login.is_none() && error.tag.as_ref().is_some_and(is_http_method) {
+                    self.bells.stop(Farewell::OtherProtocol);
+                    return;
+                }
                 let text = error.to_string();
                 self.answer_without_command(error.tag, reply::bad(text));
             }
@@ -210,4 +214,9 @@ impl Session {
             }
         }
     }
+}
+
+/// A line that begins so is a request of HTTP (RFC 9110 §9), whose body could hold commands.
+fn is_http_method(tag: &Tag) -> bool {
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"].contains(&tag.as_str())
 }

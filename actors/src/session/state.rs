@@ -250,8 +250,10 @@ impl Session {
     /// The mailbox was deleted and its actor is gone: what was told, ended.
     fn look_at_ended(&mut self) -> Result<Look, Refusal> {
         let mut snapshot = self.selected()?.view.snapshot().clone();
-        let position = snapshot.position() + 1;
-        snapshot.apply(position, &MailboxEvent::Ended);
+        if !snapshot.is_ended() {
+            let position = snapshot.position() + 1;
+            snapshot.apply(position, &MailboxEvent::Ended);
+        }
         let recent_from = snapshot.uid_next();
         Ok(Look { snapshot, recent_from })
     }

@@ -41,6 +41,8 @@ pub(crate) fn charset(input: &[u8]) -> Parsed<'_, (String, Texts)> {
     let (rest, name) = expected("a charset", astring).parse(input)?;
     match (std::str::from_utf8(&name), Charset::named(&name)) {
         (Ok(name), Some(charset)) => Ok((rest, (name.to_owned(), Texts::new(charset)))),
+        // Without a key behind it the word is no charset but the whole search: that is a syntax error, whatever it says.
+        _ if !rest.starts_with(b" ") => fail(rest, "a search key"),
         _ => bad_charset(input),
     }
 }

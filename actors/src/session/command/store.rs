@@ -1,5 +1,6 @@
 //! STORE and UID STORE (RFC 9051 §6.4.6).
 
+use carillon_protocol::command::Expunges;
 use carillon_protocol::flag::{FlagChange, FlagSet};
 use carillon_protocol::set::{Numbering, SequenceSet};
 
@@ -26,7 +27,7 @@ pub async fn store(session: &mut Session, numbering: Numbering, set: &SequenceSe
         return Err(Refusal::ReadOnly.into());
     }
     let named = view.resolve(set, numbering)?;
-    let (ghosts, uids) = (view.ghosts_among(&named), view.reader().living(&named));
+    let uids = view.reader().living(&named);
     let Wish { change, silent, flags } = wish;
     if !uids.is_empty() {
         let changed = session.change_mailbox(Change::Store { uids: uids.clone(), change, flags }).await?;
@@ -37,9 +38,11 @@ pub async fn store(session: &mut Session, numbering: Numbering, set: &SequenceSe
             _ => view.owe(&uids),
         }
     }
-    // RFC 2180 §4.2: the rest was changed. A silent store of a message that is gone has nothing to say.
-    if numbering == Numbering::Seq && !ghosts.is_empty() && !silent {
-        return Err(Refusal::ExpungeIssued.into());
+    if numbering == Numbering::Uid || silent {
+        return Ok(reply::ok("Stored"));
     }
-    Ok(reply::ok("Stored"))
+    // RFC 2180 §4.2: the rest was changed. Who is gone is known behind the change only: another session may have been quicker.
+    session.catch_up(Expunges::Withhold).await?;
+    let ghosts = session.selected()?.view.ghosts_among(&named);
+    if ghosts.is_empty() { Ok(reply::ok("Stored")) } else { Err(Refusal::ExpungeIssued.into()) }
 }
