@@ -39,7 +39,11 @@ where
         writer.write_str(&fields.text)?;
         for span in context.event_scope().into_iter().flatten() {
             if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
-                writer.write_str(&fields.fields)?;
+                // Of a session's span the id alone says nothing; as `session=` every line of one is found.
+                match fields.fields.strip_prefix(" id=").filter(|_| span.name() == "session") {
+                    Some(rest) => write!(writer, " session={rest}")?,
+                    None => writer.write_str(&fields.fields)?,
+                }
             }
         }
         writeln!(writer)
@@ -118,7 +122,7 @@ mod tests {
         let subscriber =
             tracing_subscriber::fmt().fmt_fields(Words).event_format(Logfmt).with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || {
-            let _session = tracing::info_span!("session", session = "00ab", account = tracing::field::Empty).entered();
+            let _session = tracing::info_span!("session", id = "00ab", account = tracing::field::Empty).entered();
             tracing::Span::current().record("account", "17");
             let secret = carillon_protocol::text::Secret::new("hunter2");
             tracing::info!(name = "a\n\u{1b}b", count = 3, ?secret, "logged in");

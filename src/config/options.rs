@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use carillon_protocol::capability::{TABLE, When};
+
 use super::{Config, PlaintextLogin, TraceFormat};
 
 /// What a file may write for an option.
@@ -171,7 +173,7 @@ pub static OPTIONS: &[Opt] = &[
         option(
             "disabled_capabilities",
             Kind::List,
-            "names of capabilities, e.g. \"SCAN\"",
+            "names as the server lists them, e.g. \"SCAN\"; not IMAP4rev1 and LOGINDISABLED",
             "none",
             "Capabilities that are not offered.",
             |config, value| {
@@ -402,8 +404,9 @@ pub(super) fn host(value: &str) -> Option<String> {
 }
 
 fn capability(value: &str) -> Option<String> {
-    let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(&byte);
-    (!value.is_empty() && value.len() <= 64 && value.bytes().all(is_allowed)).then(|| value.to_ascii_uppercase())
+    let name = value.to_ascii_uppercase();
+    let row = TABLE.iter().find(|row| row.name == name);
+    row.filter(|row| !matches!(row.when, When::Always | When::PasswordForbidden)).map(|_| name)
 }
 
 fn address(value: &str) -> Option<SocketAddr> {

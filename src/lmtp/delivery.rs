@@ -218,29 +218,4 @@ fn reply(refusal: &Refusal) -> Reply {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sub_addresses() {
-        let address = |local: &str, domain: Option<&str>| Address { local: local.to_owned(), domain: domain.map(str::to_owned) };
-        let users = |address: &Address| {
-            candidates(address)
-                .into_iter()
-                .map(|(user, folder)| format!("{user}>{}", folder.unwrap_or_default()))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(users(&address("alice", Some("x.example"))), ["alice@x.example>", "alice>"]);
-        assert_eq!(
-            users(&address("alice+Lists/a+b", Some("x"))),
-            ["alice+Lists/a+b@x>", "alice+Lists/a+b>", "alice@x>Lists/a+b", "alice>Lists/a+b"]
-        );
-        assert_eq!(users(&address("+a", None)), ["+a>"]);
-    }
-
-    #[test]
-    fn a_full_disk_is_for_now_and_a_long_message_for_ever() {
-        assert_eq!(reply(&Refusal::Fault(Fault::Unavailable("the disk is full".into()))).to_string().get(..9), Some("452 4.3.1"));
-        assert_eq!(reply(&Refusal::TooBig).to_string().get(..9), Some("552 5.3.4"));
-    }
-}
+mod tests;
