@@ -77,6 +77,11 @@ pub fn open_store(data: &Path) -> Result<Arc<Store>, Failure> {
     Ok(Arc::new(store))
 }
 
+/// Runs a future in an actix system on this thread, to its end.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    actix::System::new().block_on(future)
+}
+
 /// Starts the actors in front of a journal. To be called inside an actix system.
 pub fn start_core(journal: Arc<dyn Journal>, threads: usize, limits: Limits) -> Core {
     let threads = if threads == 0 { available_parallelism().map_or(1, usize::from) } else { threads };
@@ -96,7 +101,7 @@ pub fn run(plan: Plan, opened: impl FnOnce(&Opened) -> Result<(), Failure>) -> R
         Some(store) => Arc::clone(store) as Arc<dyn Journal>,
         None => Arc::new(MemoryJournal::new()),
     };
-    let outcome = actix::System::new().block_on(Server::serve(plan, Arc::clone(&journal), store, opened));
+    let outcome = block_on(Server::serve(plan, Arc::clone(&journal), store, opened));
     journal.close();
     outcome
 }

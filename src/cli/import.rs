@@ -81,7 +81,7 @@ fn with_store(config: &Config, data: &Path, user: &str, read: Read) -> Result<()
     let account = find.ok_or_else(|| Failure::new(Exit::NoUser, format!("there is no user {user:?}")))?;
     let store = serve::open_store(data)?;
     let limits = config.limits.clone();
-    actix::System::new().block_on(async move {
+    serve::block_on(async move {
         let core = serve::start_core(Arc::clone(&store) as Arc<dyn carillon_storage::Journal>, 1, limits);
         let (sender, mut receiver) = tokio::sync::mpsc::channel::<Work>(1);
         // Reading blocks, and so does its sink: they have a thread of their own.
