@@ -99,7 +99,7 @@ fn exit_codes() {
     std::fs::write(directory.join("passwd"), "alice:{MD5}x\nbob:{PLAIN}y\n").unwrap();
     std::fs::create_dir(directory.join("foreign")).unwrap();
     std::fs::write(directory.join("foreign/letter.txt"), "mine").unwrap();
-    let cases: [(i32, &[&str]); 22] = [
+    let cases: [(i32, &[&str]); 23] = [
         (0, &["--version"]),
         (0, &["--help"]),
         (0, &["completion", "bash"]),
@@ -117,6 +117,7 @@ fn exit_codes() {
         (78, &["who"]),
         (69, &["who", "--data", "d"]),
         (69, &["ready", "--data", "d"]),
+        (69, &["log", "tail", "-f", "--data", "d"]),
         (1, &["log", "list", "--data", "nothing-here"]),
         (67, &["user", "remove", "nobody", "--data", "d"]),
         (67, &["user", "passwd", "nobody", "--data", "d", "--password-stdin"]),

@@ -55,7 +55,9 @@ pub fn ask(data: &Path, request: &Request, row: &mut dyn FnMut(&Value) -> Result
     if let Some(answered) = ask_server(data, request, row) {
         return answered;
     }
-    if matches!(request, Request::Ready | Request::Who | Request::Kick { .. } | Request::ReloadUsers) {
+    // Whoever follows would hold the store, and keep the server from starting that writes what is waited for.
+    let is_following = matches!(request, Request::Log(selection) if selection.follow);
+    if is_following || matches!(request, Request::Ready | Request::Who | Request::Kick { .. } | Request::ReloadUsers) {
         return Err(Failure::new(Exit::Unreachable, format!("no server is running on {}", data.display())));
     }
     let store = open_store(data)?;

@@ -79,6 +79,9 @@ impl ServeOptions {
 pub(super) fn run(place: &Place, options: &ServeOptions) -> Result<(), Failure> {
     let config = place.config(options.flags())?;
     trace::start(config.trace_format, &config.trace_filter);
+    for warning in place.load(options.flags()).warnings {
+        tracing::warn!(%warning, "the configuration is odd");
+    }
     let data = config.data()?.to_owned();
     if !config.has_doors() {
         let text = "nothing to listen on: give --imap, --imaps, --lmtp or --lmtp-socket, or the same in the configuration";
