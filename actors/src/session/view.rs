@@ -203,7 +203,9 @@ impl View {
         };
         let flags = (new.keywords().len() > self.keywords().len()).then(|| flag_lists(&new, self.mode));
         let recent_before = self.recent_count;
-        if new.is_ended() && expunges == Expunges::Tell {
+        // Once its end was told it stays so: a look that withholds must not bring its messages back.
+        let is_end_told = self.reader.told.is_ended() && self.exists() == 0;
+        if new.is_ended() && (expunges == Expunges::Tell || is_end_told) {
             let expunged = self.end(new);
             let recent = (recent_before > 0).then_some(0);
             return Changes { flags, expunged, exists: None, recent, fetched: UidSet::new(), reader: self.reader() };

@@ -505,3 +505,13 @@ fn plain_resolve(list: &[u32], items: &[SetItem], by_uid: bool) -> Result<BTreeS
     }
     Ok(found)
 }
+
+#[test]
+fn the_end_of_a_deleted_mailbox_is_told_once_also_after_a_look_that_withholds() {
+    let (mut server, mut view) = selected(2);
+    server.end();
+    assert!(catch_up(&mut server, &mut view, Expunges::Tell).contains(&expunge(1)));
+    assert_eq!(catch_up(&mut server, &mut view, Expunges::Withhold), []);
+    assert_eq!(catch_up(&mut server, &mut view, Expunges::Tell), []);
+    assert_eq!(view.exists(), 0);
+}
