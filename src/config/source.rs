@@ -39,7 +39,8 @@ pub(super) fn read_environment(environment: &[(String, String)], loaded: &mut Lo
             // Container platforms set CARILLON_PORT and the like for a service of this name: no error.
             None => {
                 let known: Vec<String> = OPTIONS.iter().map(Opt::variable).collect();
-                let text = format!("no option of this name{}", suggestion(name, known.iter().map(String::as_str)));
+                let ends = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
+                let text = format!("no option of this name{}", suggestion(name.strip_prefix(PREFIX).unwrap_or(name), ends));
                 loaded.warnings.push(Problem { place, text, allowed: String::new() });
             }
         }
