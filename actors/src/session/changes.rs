@@ -33,7 +33,7 @@ pub struct FlagLists {
 }
 
 impl FlagLists {
-    /// FLAGS, then OK [PERMANENTFLAGS].
+    /// FLAGS, then OK `[PERMANENTFLAGS]`.
     pub fn responses(&self) -> [Untagged; 2] {
         let text = match (self.permanent.is_empty(), self.new_keywords) {
             (true, _) => "No flag can be changed here",
