@@ -267,7 +267,7 @@ pub enum FetchData {
     BodyStructure(Box<BodyPart>),
     /// RFC822, RFC822.HEADER, RFC822.TEXT: the item's name and its bytes
     Rfc822(Rfc822Item, Bytes),
-    /// BODY[section]<origin>; `None` is NIL
+    /// `BODY[section]<origin>`; `None` is NIL
     Section {
         /// Which.
         section: Section,
@@ -276,7 +276,7 @@ pub enum FetchData {
         /// The bytes.
         data: Option<Bytes>,
     },
-    /// BINARY[part]<origin>; `None` is NIL; sent as literal8 where it holds NUL
+    /// `BINARY[part]<origin>`; `None` is NIL; sent as literal8 where it holds NUL
     Binary {
         /// Which.
         part: Vec<u32>,
@@ -285,7 +285,7 @@ pub enum FetchData {
         /// The decoded bytes.
         data: Option<Bytes>,
     },
-    /// BINARY.SIZE[part]
+    /// `BINARY.SIZE[part]`
     BinarySize {
         /// Which.
         part: Vec<u32>,

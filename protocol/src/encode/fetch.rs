@@ -78,7 +78,7 @@ impl FetchLine {
         }
     }
 
-    /// Writes BODY[section]<origin> and the head of its literal. The caller must send exactly `length` octets next.
+    /// Writes `BODY[section]<origin>` and the head of its literal. The caller must send exactly `length` octets next.
     pub fn section_head(&mut self, out: &mut Vec<u8>, section: &Section, origin: Option<u32>, length: u64) {
         self.blank(out);
         section_name(out, section, origin);
