@@ -86,7 +86,8 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 pub fn start_core(journal: Arc<dyn Journal>, threads: usize, limits: Limits) -> Core {
     let threads = if threads == 0 { available_parallelism().map_or(1, usize::from) } else { threads };
     let clock = Clock::system();
-    let ids = Ids::new(clock.seconds(), rand::random());
+    // In 256ths of a second: a server that was killed and is back within one second must not give its session ids again. Good until 2106.
+    let ids = Ids::new(clock.microseconds() / (1_000_000 / 256), rand::random());
     Core::start(journal, Placement::threads(threads), clock, ids, limits)
 }
 

@@ -66,7 +66,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// A generator whose session ids follow `started` (seconds since 1970 at the server's start) and whose stable ids are drawn from `seed`.
+    /// A generator whose session ids follow `started` (a time of the start, in units in which no two starts are the same; below 2^40) and whose stable ids are drawn from `seed`.
     pub fn new(started: u64, seed: u64) -> Self {
         Self { next_session: Arc::new(AtomicU64::new(started << 24)), seed, next_stable: Arc::default() }
     }
