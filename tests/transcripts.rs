@@ -9,6 +9,7 @@ mod transcript;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -61,7 +62,7 @@ fn report(results: &[(PathBuf, Outcome)], shared: &Shared, start: Instant) {
     for (path, outcome) in results {
         match outcome {
             Outcome::Passed => passed += 1,
-            Outcome::Skipped(why) => eprintln!("skipped {}: {why}", path.display()),
+            Outcome::Skipped(why) => writeln!(std::io::stderr(), "SKIPPED {}: {why}", path.display()).unwrap(),
             Outcome::Failed(what) => failures.push(what.as_str()),
         }
     }
@@ -75,7 +76,8 @@ fn report(results: &[(PathBuf, Outcome)], shared: &Shared, start: Instant) {
     for failure in &failures {
         eprintln!("\n{failure}");
     }
-    eprintln!("{summary}");
+    // Past the test runner's capture: the figure belongs to the end of a run.
+    writeln!(std::io::stderr(), "{summary}").unwrap();
     assert!(panics.is_empty(), "the server panicked:\n{}", panics.join("\n"));
     assert!(failures.is_empty(), "{summary}");
 }
