@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use carillon_actors::clock::Clock;
 use carillon_actors::id::{AccountId, Ids};
@@ -90,7 +91,11 @@ async fn live(plan: &Plan, life: u64, journal: Arc<FaultJournal<Arc<MemoryJourna
     let born = EPOCH + life * 1_000_000_000;
     let clock = Clock::new(move || born + u64::try_from(begun.elapsed().as_micros()).unwrap_or_default());
     let ids = Ids::new(born / 1_000_000, plan.seed ^ (life << 32));
-    let core = Core::start(journal, Placement::one_thread(), clock, ids, Limits::default());
+    // Flushes and reads take a while, now and then: requests come between.
+    let dice = Mutex::new(StdRng::seed_from_u64(plan.seed ^ 0x7061_6365));
+    let pace =
+        move || Duration::from_micros(dice.lock().map_or(0, |mut dice| dice.random_range(0_u64..8_000).saturating_sub(4_000)));
+    let core = Core::start(journal, Placement::one_thread_paced(pace), clock, ids, Limits::default());
     let doors = Doors::new(core.clone(), Arc::new(Anybody), None, Settings::default());
     let server = Rc::new(Life { connect: connector(Arc::new(doors)), books: books.clone(), pause_microseconds: 3_000 });
     let end = core.clone();
