@@ -1,5 +1,6 @@
 //! Real mail clients against the real binary over TLS: each test runs a script of tests/clients/, which starts a server of its own and checks the result,
 //! not the client's exit code. A client that isn't installed is skipped, and says so; ./check installs them.
+#![allow(clippy::explicit_write, reason = "the test runner captures what eprintln writes")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 use std::io::Write as _;

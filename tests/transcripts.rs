@@ -1,5 +1,6 @@
 //! Plays tests/transcripts against our server, or with `CARILLON_TEST_SERVER=host:port[,user[,password]]` against any other.
 //! `TRANSCRIPT=part-of-a-path` plays those alone. The format stands in docs/testing.md.
+#![allow(clippy::explicit_write, reason = "the test runner captures what eprintln writes")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 #[path = "support/mod.rs"]
