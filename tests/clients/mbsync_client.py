@@ -84,8 +84,10 @@ def near_to_far(maildir, sync, server):
 
 def far_to_near(maildir, sync, client):
     client.select("INBOX")
-    client.uid("STORE", "10:19", "+FLAGS", "(\\Flagged)")
-    client.uid("STORE", "20:29", "+FLAGS", "(\\Deleted)")
+    # Messages that are there: which of them went away before depends on the order of mbsync's file names.
+    uids = client.uid("SEARCH", "ALL")[1][0].decode().split()
+    client.uid("STORE", ",".join(uids[10:20]), "+FLAGS", "(\\Flagged)")
+    client.uid("STORE", ",".join(uids[20:30]), "+FLAGS", "(\\Deleted)")
     client.expunge()
     client.rename('"Made here"', "Renamed")
     client.append("INBOX", None, None, harness.message("written there"))
