@@ -8,6 +8,7 @@ use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient};
 use carillon_storage::Author;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::admission::Admission;
@@ -16,8 +17,10 @@ use super::connection::{Connection, Wire};
 use super::reply::Farewell;
 use super::settings::Doors;
 use super::state::{Counts, Session};
+use crate::directory::actor::DirectoryHandle;
 use crate::directory::requests::{SessionStop, Stop};
 use crate::doorbell::{Doorbell, Rang};
+use crate::id::SessionId;
 
 /// The half of a session that other actors can reach.
 pub struct SessionActor {
@@ -111,20 +114,38 @@ async fn serve(
         failed_logins: 0,
         client: None,
         counts: Counts::default(),
+        begun: Instant::now(),
+        last_active: Instant::now(),
         since_seconds: doors.core.clock.seconds(),
         span: span.clone(),
         doors,
     };
     let limits = session.frame_limits();
     session.connection.set_limits(limits);
-    session.doors.core.directory.session_opened(session.info(), stop);
+    let directory = session.doors.core.directory.clone();
+    directory.session_opened(session.info(), stop);
+    let _presence = Presence(directory, id);
     session.live(is_tls_first).instrument(span).await;
+}
+
+/// Says that a session is gone, also where it panicked or its thread ends.
+struct Presence(DirectoryHandle, SessionId);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.session_closed(self.1);
+    }
 }
 
 impl Session {
     async fn live(mut self, is_tls_first: bool) {
-        let farewell = if is_tls_first && !self.secure().await { Farewell::TlsFailed } else { self.serve().await };
-        self.doors.core.directory.session_closed(self.id);
+        let (bells, login_by) = (self.bells.clone(), self.login_by());
+        let farewell = tokio::select! {
+            biased;
+            farewell = self.serve(is_tls_first) => farewell,
+            farewell = bells.overtime(login_by) => farewell,
+        };
+        self.part(farewell).await;
         let Counts { commands, fetched, appended, expunged } = self.counts;
         tracing::info!(
             reason = farewell.text(),

@@ -11,7 +11,7 @@ use carillon_protocol::frame::{FrameLimits, FrameReader, Step};
 use carillon_protocol::mailbox_name::NameFormat;
 use carillon_protocol::response::{Response, Untagged};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
 /// Any byte stream: TCP, TLS, or a pipe in a test.
@@ -22,6 +22,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
 const FULL_BYTES: usize = 64 << 10;
 /// Bytes taken from the socket at once; the buffer lives on the stack of one poll.
 const READ_BYTES: usize = 16 << 10;
+/// How long a client that is sent away has to take what was said.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
@@ -34,6 +36,7 @@ pub struct Connection {
     written: usize,
     format: NameFormat,
     write_timeout: Duration,
+    last_output: Instant,
     /// Bytes received, after TLS.
     pub bytes_in: u64,
     /// Bytes sent, before TLS.
@@ -50,6 +53,7 @@ impl Connection {
             written: 0,
             format,
             write_timeout,
+            last_output: Instant::now(),
             bytes_in: 0,
             bytes_out: 0,
         }
@@ -150,13 +154,14 @@ impl Connection {
             timeout(self.write_timeout, self.wire.flush()).await.map_err(|_| io::ErrorKind::TimedOut)??;
             self.output = Vec::new();
             self.written = 0;
+            self.last_output = Instant::now();
         }
         Ok(())
     }
 
-    /// Whether there is output that was not written.
-    pub const fn has_output(&self) -> bool {
-        !self.output.is_empty()
+    /// When output was written last.
+    pub const fn last_output(&self) -> Instant {
+        self.last_output
     }
 
     /// Turns the connection into a TLS one. Plain text that was sent ahead is discarded (RFC 9051 §6.2.1).
@@ -179,6 +184,6 @@ impl Connection {
             self.wire.shutdown().await
         };
         // The client may be gone already; there is nobody left to tell.
-        let _ = timeout(Duration::from_secs(5), farewell).await;
+        let _ = timeout(FAREWELL, farewell).await;
     }
 }

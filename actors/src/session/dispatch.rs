@@ -7,7 +7,7 @@ use tracing::Instrument;
 
 use super::arriving::Arrived;
 use super::command::{append, auth, basic, copy, expunge, fetch, idle, list, mailboxes, search, select, status, store};
-use super::reply::{self, Ending, Farewell, Reply};
+use super::reply::{self, Ending, Reply};
 use super::state::Session;
 use crate::refusal::{Fault, Refusal};
 
@@ -53,12 +53,9 @@ impl Session {
         if !is_refetch && let Some(selected) = &mut self.selected {
             selected.refetch.reset();
         }
-        if let Err(Ending::Refused(Refusal::Fault(Fault::Ending))) = reply {
-            // Whether the change is durable is known by the next start only: BYE instead of a tagged reply.
-            self.bells.stop(Farewell::Shutdown);
+        let Some(status) = self.settle(reply, rule.expunges).instrument(span.clone()).await? else {
             return Ok(Next::Continue);
-        }
-        let status = self.settle(reply, rule.expunges).instrument(span.clone()).await?;
+        };
         tracing::debug!(parent: &span, outcome = ?status.condition, elapsed_us = begun.elapsed().as_micros(),
             bytes_in = self.connection.bytes_in - bytes_in, bytes_out = self.connection.bytes_out - bytes_out, "ended");
         self.send(&Response::Tagged(tag, status));
@@ -105,12 +102,16 @@ impl Session {
         }
     }
 
-    /// Tells what changed, then gives the status of the tagged reply.
-    pub(super) async fn settle(&mut self, reply: Reply, expunges: Expunges) -> std::io::Result<Status> {
+    /// Tells what changed, then gives the status of the tagged reply; `None` where BYE stands for it.
+    async fn settle(&mut self, reply: Reply, expunges: Expunges) -> std::io::Result<Option<Status>> {
         let status = match reply {
             Ok(status) | Err(Ending::Status(status)) => status,
             Err(Ending::Bad(text)) => reply::bad(text),
             Err(Ending::Refused(refusal)) => self.refuse(&refusal),
+            Err(Ending::Bye(farewell)) => {
+                self.bells.stop(farewell);
+                return Ok(None);
+            }
             Err(Ending::Lost(error)) => return Err(error),
         };
         if status.condition == carillon_protocol::response::Condition::Bad {
@@ -119,9 +120,12 @@ impl Session {
             self.bad_commands = 0;
         }
         match self.catch_up(expunges).await {
-            Ok(()) | Err(Ending::Refused(_) | Ending::Bad(_) | Ending::Status(_)) => Ok(status),
-            Err(Ending::Lost(error)) => Err(error),
+            Ok(()) | Err(Ending::Refused(_) | Ending::Bad(_) | Ending::Status(_)) => {}
+            // What the command did is known all the same.
+            Err(Ending::Bye(farewell)) => self.bells.stop(farewell),
+            Err(Ending::Lost(error)) => return Err(error),
         }
+        Ok(Some(status))
     }
 
     /// The status of a refusal; a fault is traced under an id that the client is told.

@@ -25,6 +25,8 @@ mod state;
 mod telling;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod thread;
 pub mod view;
 

@@ -14,6 +14,8 @@ pub enum Ending {
     Bad(&'static str),
     /// A status of its own.
     Status(Status),
+    /// The session ends: BYE, and no tagged reply.
+    Bye(Farewell),
     /// The connection is lost: there is nobody to answer.
     Lost(std::io::Error),
 }
@@ -23,12 +25,16 @@ pub type Reply = Result<Status, Ending>;
 
 impl From<Refusal> for Ending {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+        match refusal {
+            // Whether the change is durable is known by the next start only.
+            Refusal::Fault(Fault::Ending) => Self::Bye(Farewell::Shutdown),
+            refusal => Self::Refused(refusal),
+        }
     }
 }
 impl From<Fault> for Ending {
     fn from(fault: Fault) -> Self {
-        Self::Refused(Refusal::Fault(fault))
+        Refusal::from(fault).into()
     }
 }
 impl From<BadSequence> for Ending {

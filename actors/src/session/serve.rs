@@ -4,17 +4,20 @@ use carillon_protocol::command::{Frame, Tag};
 use carillon_protocol::frame::{FrameLimits, Limit, Step};
 use carillon_protocol::grammar::{self, CommandError};
 use carillon_protocol::response::{Response, ResponseCode, Status, Untagged};
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::arriving::Arriving;
 use super::dispatch::Next;
 use super::reply::{self, Farewell};
 use super::state::Session;
 
-/// What the connection gave.
-enum Event {
+/// What ended a wait for the client.
+pub(super) enum Event {
+    /// Input.
     Step(Step),
-    Stop,
+    /// Something rang, or the session shall end.
+    Bell,
+    /// The client said nothing for too long.
     Autologout,
 }
 
@@ -34,16 +37,23 @@ impl Session {
         }
     }
 
-    /// Serves the connection to its end. TLS from the start is done before.
-    pub async fn serve(&mut self) -> Farewell {
+    /// Serves the connection until there is nothing more to serve. Dropped where it takes too long.
+    pub async fn serve(&mut self, is_tls_first: bool) -> Farewell {
+        if is_tls_first && !self.secure().await {
+            return Farewell::TlsFailed;
+        }
         self.greet();
-        let farewell = match self.converse().await {
+        match self.converse().await {
             Ok(farewell) => farewell,
             Err(error) => {
                 tracing::debug!(%error, "connection lost");
                 Farewell::Disconnected
             }
-        };
+        }
+    }
+
+    /// BYE, and everything that was watched is let go.
+    pub async fn part(&mut self, farewell: Farewell) {
         if !matches!(farewell, Farewell::Logout | Farewell::Disconnected | Farewell::TlsFailed) {
             self.tell(&Untagged::Status(reply::bye(farewell)));
         }
@@ -52,7 +62,6 @@ impl Session {
             login.leave();
         }
         self.connection.close().await;
-        farewell
     }
 
     fn greet(&mut self) {
@@ -71,11 +80,13 @@ impl Session {
                 return Ok(farewell);
             }
             let next = match self.event().await? {
-                Event::Stop => continue,
+                Event::Bell => continue,
                 Event::Autologout => return Ok(Farewell::Timeout),
                 Event::Step(Step::Fatal(_)) => return Ok(Farewell::TooMuch),
                 Event::Step(step) => self.handle(step, &mut arriving).await?,
             };
+            // A long command is no silence.
+            self.last_active = Instant::now();
             match next {
                 Next::Continue => {}
                 Next::Close => return Ok(Farewell::Logout),
@@ -90,13 +101,17 @@ impl Session {
     }
 
     /// The next step of the input, or why there is none. Bells outside IDLE stay noted: nothing may be told now.
-    async fn event(&mut self) -> std::io::Result<Event> {
+    /// Safe to drop and call again.
+    pub(super) async fn event(&mut self) -> std::io::Result<Event> {
         let autologout = self.autologout();
         let bells = self.bells.clone();
         tokio::select! {
             biased;
-            step = self.connection.step() => step.map(Event::Step),
-            () = bells.changed() => Ok(Event::Stop),
+            step = self.connection.step() => {
+                self.last_active = Instant::now();
+                step.map(Event::Step)
+            }
+            () = bells.changed() => Ok(Event::Bell),
             () = sleep_until(autologout) => Ok(Event::Autologout),
         }
     }

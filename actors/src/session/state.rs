@@ -54,6 +54,10 @@ pub struct Session {
     pub counts: Counts,
     /// When it was accepted: seconds since 1970.
     pub since_seconds: u64,
+    /// When it was accepted, for timers.
+    pub begun: Instant,
+    /// When the client was last heard, or its last command ended.
+    pub last_active: Instant,
     /// The span of every line that it traces.
     pub span: tracing::Span,
 }
@@ -162,6 +166,7 @@ impl Session {
         let (subscriber, names) = account.subscribe(self.bells.doorbell(Watch::Account)).await?;
         self.span.record("account", user.as_str());
         self.login = Some(Login { user, account, subscriber, names });
+        self.bells.logged_in();
         self.doors.core.directory.session_changed(self.info());
         Ok(())
     }
@@ -279,10 +284,14 @@ impl Session {
         self.connection.send(response);
     }
 
-    /// When the session ends unless a command comes (RFC 9051 §5.4).
+    /// When the session ends unless the client says something (RFC 9051 §5.4). Before login nothing that it says gains time.
     pub fn autologout(&self) -> Instant {
-        let limits = &self.doors.core.limits;
-        Instant::now() + if self.login.is_some() { limits.idle_timeout } else { limits.login_timeout }
+        if self.login.is_some() { self.last_active + self.doors.core.limits.idle_timeout } else { self.login_by() }
+    }
+
+    /// Until when somebody must have logged in.
+    pub fn login_by(&self) -> Instant {
+        self.begun + self.doors.core.limits.login_timeout
     }
 }
 

@@ -8,7 +8,8 @@ use carillon_protocol::text::Secret;
 use std::time::Duration;
 
 use super::super::auth::Verdict;
-use super::super::reply::{self, Ending, Reply};
+use super::super::reply::{self, Ending, Farewell, Reply};
+use super::super::serve::Event;
 use super::super::state::Session;
 use crate::refusal::Fault;
 
@@ -54,9 +55,14 @@ pub async fn authenticate(session: &mut Session, mechanism: &str, initial: Optio
 async fn answer(session: &mut Session, challenge: &str) -> Result<Secret<Vec<u8>>, Ending> {
     session.send(&Response::Continuation(challenge.to_owned()));
     session.connection.frames().expect_line();
-    let line = match session.connection.step().await? {
-        Step::Line(line) if line.len() <= MAX_LINE => line,
-        _ => return Err(Ending::Bad("Expected one line of base64")),
+    let line = loop {
+        match (session.event().await?, session.bells.farewell()) {
+            (_, Some(farewell)) => return Err(Ending::Bye(farewell)),
+            (Event::Autologout, None) => return Err(Ending::Bye(Farewell::Timeout)),
+            (Event::Bell, None) => {}
+            (Event::Step(Step::Line(line)), None) if line.len() <= MAX_LINE => break line,
+            (Event::Step(_), None) => return Err(Ending::Bad("Expected one line of base64")),
+        }
     };
     if line == b"*" {
         return Err(Ending::Bad("Authentication cancelled"));

@@ -69,6 +69,9 @@ async fn stream(session: &mut Session, plan: &Plan, uids: &UidSet) -> Result<Opt
         let job = move || fetch::encode_batch(&reader, &rest, &plan, &source, format, BATCH_BYTES);
         let batch = session.doors.core.placement.run(job).await?;
         session.connection.send_encoded(batch.encoded).await?;
+        if let Some(farewell) = session.bells.farewell() {
+            return Err(Ending::Bye(farewell));
+        }
         damage = damage.or(batch.refusal);
         rest = batch.rest;
     }
