@@ -63,6 +63,33 @@ fn every_must_has_its_transcript() {
     compare(&page(&tables));
 }
 
+/// Codes that no client can bring about: what shows them stands in tests/conformance/5530.txt.
+const CODES_ELSEWHERE: [&str; 2] = ["SERVERBUG", "UNAVAILABLE"];
+
+#[test]
+fn every_code_that_is_sent_has_a_transcript() {
+    let played: String = transcripts().iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let mut missing = Vec::new();
+    for path in files(Path::new("actors/src"), "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        for (_, rest) in text.match_indices("ResponseCode::").map(|(at, mark)| text.split_at(at + mark.len())) {
+            let variant: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+            let code = match variant.as_str() {
+                "ReadOnly" => "READ-ONLY".to_owned(),
+                "ReadWrite" => "READ-WRITE".to_owned(),
+                "UnknownCte" => "UNKNOWN-CTE".to_owned(),
+                other => other.to_ascii_uppercase(),
+            };
+            let shown = [format!("[{code}]"), format!("[{code} ")].iter().any(|form| played.contains(form));
+            if !shown && !CODES_ELSEWHERE.contains(&code.as_str()) && code != "OTHER" {
+                missing.push(format!("{}: [{code}]", path.display()));
+            }
+        }
+    }
+    missing.dedup();
+    assert!(missing.is_empty(), "response codes without a transcript:\n{}", missing.join("\n"));
+}
+
 fn compare(page: &str) {
     let path = Path::new("docs/conformance.md");
     if std::env::var_os("UPDATE").is_some() {

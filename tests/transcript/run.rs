@@ -286,6 +286,13 @@ impl Stage<'_> {
                 Ok(extra) => Err(failed(format!("expected silence, got {}", show(&extra)))),
             },
             "crash" | "restart" => self.start_again(word(0)),
+            "terminate" => {
+                let own = self.own.as_mut().ok_or_else(|| Failure::Skip("cannot end this server".to_owned()))?;
+                match own.terminate() {
+                    Ok(Some(0)) => Ok(()),
+                    other => Err(failed(format!("exit code 0 after SIGTERM was expected: {other:?}"))),
+                }
+            }
             "assert" => self.compare(word(1), word(2), word(3)).map_err(failed),
             other => Err(failed(format!("unknown stage direction `{other}`"))),
         }

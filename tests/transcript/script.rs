@@ -145,7 +145,9 @@ impl Script {
     /// Whether it takes the server down, so that it needs one of its own with a data directory.
     pub fn kills(&self) -> bool {
         self.steps.iter().any(|step| match &step.action {
-            Action::Stage { words, .. } => words.first().is_some_and(|word| ["crash", "restart"].contains(&word.as_str())),
+            Action::Stage { words, .. } => {
+                words.first().is_some_and(|word| ["crash", "restart", "terminate"].contains(&word.as_str()))
+            }
             _ => false,
         })
     }
