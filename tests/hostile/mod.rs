@@ -3,6 +3,7 @@
 mod after_login;
 mod before_login;
 mod floods;
+mod lmtp;
 mod messages;
 
 use std::sync::Arc;

@@ -5,6 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use carillon_protocol::decode::decode;
+use carillon_protocol::mailbox_name::NameFormat;
+use carillon_protocol::response::{Response, ResponseCode, Untagged};
+
 use super::pattern::{Pattern, Variables, value_of, variable};
 use super::script::{Action, Expect, Piece, Script};
 use crate::support::server::{Server, Target};
@@ -40,6 +44,7 @@ pub fn play(script: &Script, target: &Target, own: Option<&mut Server>, user: &s
         own,
         variables,
         sessions: BTreeMap::new(),
+        strict: std::env::var_os("CARILLON_TEST_SERVER").is_none(),
         lingering: BTreeMap::new(),
         user: user.to_owned(),
         other,
@@ -62,6 +67,8 @@ struct Stage<'a> {
     own: Option<&'a mut Server>,
     variables: Variables,
     sessions: BTreeMap<u32, Wire>,
+    /// Whether every response must be one of the grammar: of our own server we can ask that.
+    strict: bool,
     /// What may still come to a session: the `S1?` lines since its last tagged reply.
     lingering: BTreeMap<u32, Vec<Pattern>>,
     user: String,
@@ -378,6 +385,36 @@ fn find(open: &[Expected<'_>], got: &[u8], variables: &mut Variables) -> Option<
     (0..end).find(|place| {
         matches!(open[*place].kind, Expect::AnyOrder | Expect::Maybe) && open[*place].pattern.matches(got, variables)
     })
+}
+
+/// Whether a response is one of the grammar, read by the decoder of carillon-protocol; and pure ASCII outside its literals.
+fn well_formed(response: &[u8]) -> Result<(), String> {
+    let decoded = decode(response, NameFormat::default()).map_err(|error| error.to_string())?;
+    let code = match &decoded {
+        Response::Untagged(Untagged::Other(_)) => return Err("not understood by the decoder".to_owned()),
+        Response::Untagged(Untagged::Status(status)) | Response::Tagged(_, status) => status.code.clone(),
+        _ => None,
+    };
+    if let Some(ResponseCode::Other(code)) = code {
+        return Err(format!("unknown response code {code}"));
+    }
+    let mut rest = response;
+    while let Some(end) = rest.windows(3).position(|three| three == b"}\r\n") {
+        let line = &rest[..end];
+        let digits = line.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let length: usize =
+            std::str::from_utf8(&line[end - digits..]).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+        ascii(line)?;
+        rest = rest.get(end + 3 + length..).unwrap_or_default();
+    }
+    ascii(rest)
+}
+
+fn ascii(line: &[u8]) -> Result<(), String> {
+    match line.iter().find(|byte| !(0x20..0x7f).contains(*byte)) {
+        Some(byte) => Err(format!("byte {byte:#04x} outside a literal")),
+        None => Ok(()),
+    }
 }
 
 /// Waits for the `+` of a literal; false if the server refused it, whose reply is then read as usual.
