@@ -17,24 +17,46 @@ mkdir -p "$work/sources" "$work/apt/lists/partial" "$work/apt/cache/archives/par
 
 missing() { echo "$0: left out: $1" >&2; }
 
-# Debian: source packages of the machine's own mirrors, with package lists of our own so that its configuration stays as it is.
+# Debian: source packages of the machine's own mirrors and of two younger releases (mirrors have gaps: what one lacks another may have), with package lists of
+# our own so that the machine's configuration stays as it is.
 mkdir -p "$work/apt/parts"
-for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
-  [ -f "$file" ] || continue
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
+  grep -qsE '(debian|ubuntu)[^ ]*(/|$)' "$file" || continue
   sed -n -e 's/^Types:.*/Types: deb-src/p;t' -e 's/^deb /deb-src /p;t' -e '/^\(#\|deb-src \)/!p' "$file" \
     > "$work/apt/parts/$(basename "$file")"
 done
-apt() {
-  apt-get -qq -o Dir::Etc::SourceList=- -o Dir::Etc::SourceParts="$work/apt/parts" -o Dir::State::Lists="$work/apt/lists" \
-    -o Dir::Cache="$work/apt/cache" -o APT::Sandbox::User=root "$@"
-}
-if apt update > "$work/log" 2>&1; then
-  for package in notmuch rspamd gmime kmime kf5-messagelib bogofilter cyrus-imapd php-horde-mime \
-    libmail-deliverystatus-bounceparser-perl spamassassin libmime-tools-perl ruby-mail apache-mime4j; do
-    mkdir -p "$work/sources/debian-$package"
-    (cd "$work/sources/debian-$package" && apt source --download-only "$package" > "$work/log" 2>&1) \
-      || missing "Debian source $package, or a part of it"
+if [ -f /usr/share/keyrings/debian-archive-keyring.gpg ]; then
+  printf '%s\n' 'Types: deb-src' 'URIs: http://deb.debian.org/debian' 'Suites: trixie sid' 'Components: main' \
+    'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' > "$work/apt/parts/younger.sources"
+fi
+cat > "$work/apt.conf" <<END
+quiet "2";
+Dir::Etc::SourceList "-";
+Dir::Etc::SourceParts "$work/apt/parts";
+Dir::State::Lists "$work/apt/lists";
+Dir::Cache "$work/apt/cache";
+APT::Sandbox::User "root";
+Acquire::http::Timeout "20";
+END
+# Several at a time; what is downloaded of a package that is not whole is used all the same.
+debian() {
+  mkdir -p "$work/sources/debian-$1"
+  cd "$work/sources/debian-$1"
+  for suite in "" /trixie /sid; do
+    timeout 120 apt-get -c "$work/apt.conf" source --download-only "$1$suite" > "$work/log-$1" 2>&1 && return
   done
+  missing "Debian source $1, or a part of it"
+}
+if apt-get -c "$work/apt.conf" update > "$work/log" 2>&1 || [ -n "$(ls "$work/apt/lists" | grep Sources)" ]; then
+  for package in notmuch mailutils libmail-deliverystatus-bounceparser-perl kf5-messagelib libmail-box-perl libmail-dkim-perl bogofilter apache-mime4j \
+    rspamd grepmail cyrus-imapd libemail-folder-perl procmail libmail-mbox-messageparser-perl libmail-message-perl public-inbox php-horde-mime sympa \
+    libmime-tools-perl courier mailman3 dkimpy kmime gmime libemail-simple-perl php-horde-imap-client php-horde-imp mutt nmh spamassassin ruby-mail \
+    libetpan maildir-utils maildrop mhonarc libemail-mime-perl libmail-listdetector-perl evolution-data-server; do
+    debian "$package" &
+    running=$((${running:-0} + 1))
+    [ $((running % 6)) -ne 0 ] || wait
+  done
+  wait
 else
   missing "Debian sources: $(tail -n 1 "$work/log")"
 fi

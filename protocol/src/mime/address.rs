@@ -94,7 +94,7 @@ impl<'a> Parser<'a, '_> {
                 b'@' => {
                     self.rest = rest;
                     self.entry.at = Some(self.entry.bare.len());
-                    self.entry.word(b"@");
+                    self.word(b"@");
                 }
                 _ => self.piece(),
             }
@@ -328,6 +328,7 @@ mod tests {
         assert_eq!(of("MAILER-DAEMON <>"), ["MAILER-DAEMON|NIL||"]);
         assert_eq!(of("<>, <> (x)"), ["x|NIL||"]);
         assert_eq!(of("a@b@c"), ["NIL|NIL|a@b|c"]);
+        assert_eq!(of("A B <a@b> c@d (x), e@f"), ["A B|NIL|a|b", "NIL|NIL|e|f"]);
         assert_eq!(of("a@b; c@d"), ["NIL|NIL|a|b", "NIL|NIL|c|d"]);
         assert_eq!(of("x <a@b> <c@d>"), ["x|NIL|a|b", "NIL|NIL|c|d"]);
         assert_eq!(of("=?utf-8?Q?a,b@c:d?= <e@f>"), ["=?utf-8?Q?a,b@c:d?=|NIL|e|f"]);

@@ -70,9 +70,9 @@ fn first_mailbox(addresses: &[Address]) -> String {
 pub fn sent_date(value: &[u8]) -> Option<InternalDate> {
     // A date is some 40 octets; comments may make it longer.
     const LONGEST: usize = 1000;
-    let text = String::from_utf8_lossy(value.get(..LONGEST).unwrap_or(value));
+    let text = in_order(&String::from_utf8_lossy(value.get(..LONGEST).unwrap_or(value)));
     // The parser ends at a line end, and wants a zone.
-    let parse = |zone| mail_parser::DateTime::parse_rfc822(&format!("{}{zone}\n", text.trim()));
+    let parse = |zone| mail_parser::DateTime::parse_rfc822(&format!("{text}{zone}\n"));
     let date = parse("").or_else(|| parse(" +0000"))?;
     let is_day = (1..=12).contains(&date.month) && (1..=31).contains(&date.day) && (1900..=9999).contains(&date.year);
     if !is_day {
@@ -90,6 +90,31 @@ pub fn sent_date(value: &[u8]) -> Option<InternalDate> {
         minutes
     };
     Some(InternalDate { unix_seconds: date.to_timestamp_local() - i64::from(offset_minutes) * 60, offset_minutes })
+}
+
+/// The words of a date as the parser wants them: `Thu Dec 19 02:14:02 2002`, with or without a zone before the year, is C's order and would be read as
+/// another day; behind a time without seconds it would miss the name of a zone.
+fn in_order(text: &str) -> String {
+    let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    let is_year = |word: &String| word.len() == 4 && word.bytes().all(|byte| byte.is_ascii_digit());
+    if let [_, month, day, time, rest @ ..] = words.as_slice()
+        && month.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && day.bytes().all(|byte| byte.is_ascii_digit())
+        && time.contains(':')
+        && let Some(place) = rest.iter().position(is_year)
+    {
+        let others = rest.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, word)| word);
+        words = [day, month].into_iter().chain(rest.get(place)).chain([time]).chain(others).cloned().collect();
+    }
+    for word in &mut words {
+        let is_time = |(hours, minutes): (&str, &str)| {
+            [hours, minutes].iter().all(|part| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        if word.split_once(':').is_some_and(is_time) {
+            word.push_str(":00");
+        }
+    }
+    words.join(" ")
 }
 
 /// The message ids in a field's value, without angle brackets, blanks and needless quotes (RFC 5256 §3: `"a"@b` is `a@b`).
@@ -158,6 +183,9 @@ mod tests {
         assert_eq!(seconds("1 Jan 1970 01:00 +0100"), Some((0, 60)));
         assert_eq!(seconds("Wed, 3 May 2006 00:09:22"), Some((1_146_614_962, 0)));
         assert_eq!(seconds("Wed, 3 May 06 00:09:22 EST"), Some((1_146_632_962, -300)));
+        assert_eq!(seconds("Thu Dec 19 02:14:02 2002"), Some((1_040_264_042, 0)));
+        assert_eq!(seconds("Thu Dec  5 02:14:02 -0600 2002"), Some((1_039_076_042, -360)));
+        assert_eq!(seconds("Wed, 20 Dec 95 19:59 CST"), Some((819_511_140, -360)));
         assert_eq!(seconds("no date"), None);
         assert_eq!(seconds(""), None);
         assert_eq!(seconds("Thu, 32 Jan 1970 00:00:00 +0000"), None);
