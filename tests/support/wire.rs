@@ -12,9 +12,18 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 /// How long a response may take: long, because the machine that runs the tests may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
+/// A connection that is no socket.
+pub trait Pipe: Send {
+    /// Sends all.
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Receives some; 0 is the end, `None` that nothing came in time.
+    fn receive(&mut self, bytes: &mut [u8], patience: Duration) -> io::Result<Option<usize>>;
+}
+
 enum Stream {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Pipe(Box<dyn Pipe>),
 }
 
 /// A client's end of a connection.
@@ -42,6 +51,11 @@ impl Wire {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: Some(Stream::Plain(stream)), buffer: Vec::new(), history: String::new() })
+    }
+
+    /// A connection over something else.
+    pub fn over(pipe: Box<dyn Pipe>) -> Self {
+        Self { stream: Some(Stream::Pipe(pipe)), buffer: Vec::new(), history: String::new() }
     }
 
     /// Starts TLS; bytes that came before it are dropped by the protocol's own order, so there must be none.
@@ -72,6 +86,7 @@ impl Wire {
                 stream.write_all(bytes)?;
                 stream.flush()
             }
+            Stream::Pipe(pipe) => pipe.send(bytes),
         }
     }
 
@@ -113,6 +128,11 @@ impl Wire {
         let read = match stream {
             Stream::Plain(stream) => stream.set_read_timeout(Some(left)).and_then(|()| stream.read(&mut chunk)),
             Stream::Tls(stream) => stream.sock.set_read_timeout(Some(left)).and_then(|()| stream.read(&mut chunk)),
+            Stream::Pipe(pipe) => match pipe.receive(&mut chunk, left) {
+                Ok(None) => return Err(Silence::Timeout),
+                Ok(Some(count)) => Ok(count),
+                Err(error) => Err(error),
+            },
         };
         match read {
             Ok(0) => Err(Silence::Closed),

@@ -4,4 +4,5 @@
 pub mod pattern;
 pub mod run;
 pub mod script;
+pub mod simulated;
 pub mod token;

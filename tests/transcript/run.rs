@@ -11,6 +11,7 @@ use carillon_protocol::response::{Response, ResponseCode, Untagged};
 
 use super::pattern::{Pattern, Variables, value_of, variable};
 use super::script::{Action, Expect, Piece, Script};
+use super::simulated;
 use crate::support::server::{Server, Target};
 use crate::support::wire::{PATIENCE, Silence, Wire};
 
@@ -31,7 +32,10 @@ pub enum Outcome {
 /// Plays a script against a server; `own` is the process that it may kill.
 pub fn play(script: &Script, target: &Target, own: Option<&mut Server>, user: &str) -> Outcome {
     if script.needs_clock() {
-        return Outcome::Skipped("needs simulated time".to_owned());
+        if std::env::var_os("CARILLON_TEST_SERVER").is_some() {
+            return Outcome::Skipped("needs simulated time".to_owned());
+        }
+        simulated::begin();
     }
     let mut variables = Variables::new();
     let other = target.user.clone().unwrap_or_else(|| format!("{user}-other"));
@@ -139,7 +143,7 @@ impl Stage<'_> {
     /// The connection of a session, made and logged in at its first use.
     fn session(&mut self, session: u32) -> Result<&mut Wire, String> {
         if !self.sessions.contains_key(&session) {
-            let mut wire = Wire::connect(self.target.imap).map_err(|error| format!("connect: {error}"))?;
+            let mut wire = self.connect()?;
             if self.script.login {
                 let user = self.user.clone();
                 self.log_in(&mut wire, &user)?;
@@ -147,6 +151,13 @@ impl Stage<'_> {
             self.sessions.insert(session, wire);
         }
         self.sessions.get_mut(&session).ok_or_else(|| "no such session".to_owned())
+    }
+
+    fn connect(&self) -> Result<Wire, String> {
+        if self.script.needs_clock() {
+            return Ok(simulated::connect());
+        }
+        Wire::connect(self.target.imap).map_err(|error| format!("connect: {error}"))
     }
 
     fn log_in(&self, wire: &mut Wire, user: &str) -> Result<(), String> {
@@ -259,7 +270,7 @@ impl Stage<'_> {
             }
             "login" => {
                 let user = if word(2) == "other" { self.other.clone() } else { self.user.clone() };
-                let mut wire = Wire::connect(self.target.imap).map_err(|error| failed(error.to_string()))?;
+                let mut wire = self.connect().map_err(failed)?;
                 self.log_in(&mut wire, &user).map_err(failed)?;
                 self.sessions.insert(session, wire);
                 Ok(())
@@ -293,6 +304,12 @@ impl Stage<'_> {
                 Ok(extra) => Err(failed(format!("expected silence, got {}", show(&extra)))),
             },
             "crash" | "restart" => self.start_again(word(0)),
+            "clock" => {
+                let minutes: u64 =
+                    word(1).trim_end_matches('m').parse().map_err(|_| failed("a clock is told minutes: 29m".to_owned()))?;
+                simulated::pass(Duration::from_secs(60 * minutes));
+                Ok(())
+            }
             "terminate" => {
                 let own = self.own.as_mut().ok_or_else(|| Failure::Skip("cannot end this server".to_owned()))?;
                 match own.terminate() {
@@ -315,7 +332,7 @@ impl Stage<'_> {
 
     /// `-- append MAILBOX [(flags)] [*n] <<END`: by a session of its own.
     fn append(&mut self, words: &[String], block: Option<&[u8]>) -> Result<(), String> {
-        let mut wire = Wire::connect(self.target.imap).map_err(|error| error.to_string())?;
+        let mut wire = self.connect()?;
         self.log_in(&mut wire, &self.user)?;
         let mailbox = words.get(1).cloned().unwrap_or_default();
         let flags: Vec<&str> = words[2..].iter().filter(|word| !word.starts_with('*')).map(String::as_str).collect();
