@@ -1,6 +1,6 @@
 //! A message that comes in, by whatever way: hashed, read once for its structure, and made ready for the mailbox.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +21,35 @@ pub enum Content {
     /// In memory.
     Memory(Vec<u8>),
     /// In a file that the journal's `spool` named.
-    File(PathBuf),
+    File(Spooled),
+}
+
+/// A file of the journal's spool. It goes with the value, unless the journal takes it over.
+#[derive(Debug)]
+pub struct Spooled(Option<PathBuf>);
+
+impl Spooled {
+    /// The file is there, and nobody else's.
+    pub const fn new(path: PathBuf) -> Self {
+        Self(Some(path))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.as_deref().unwrap_or(Path::new(""))
+    }
+
+    fn take_over(mut self) -> PathBuf {
+        self.0.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Spooled {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // One that stays is swept at the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// A message that comes in.
@@ -58,17 +86,15 @@ pub fn prepare_all(journal: &dyn Journal, arrivals: Vec<Arrival>) -> Result<Vec<
 pub fn prepare(journal: &dyn Journal, arrival: Arrival) -> Result<NewMessage, Refusal> {
     let (mut bytes, mut file) = match arrival.content {
         Content::Memory(bytes) => (bytes, None),
-        Content::File(path) => {
-            let bytes = std::fs::read(&path).map_err(|error| Fault::Unavailable(error.to_string()))?;
-            (bytes, Some(path))
+        Content::File(file) => {
+            let bytes = std::fs::read(file.path()).map_err(|error| Fault::Unavailable(error.to_string()))?;
+            (bytes, Some(file))
         }
     };
     if arrival.has_nul {
         bytes = mime::without_nul(&bytes).ok_or(Refusal::Cannot("A message holds NUL in the bodies of its parts only"))?;
-        // What is stored is no longer what the file holds; the journal sweeps its spool at start.
-        if let Some(path) = file.take() {
-            let _ = std::fs::remove_file(path);
-        }
+        // What is stored is no longer what the file holds.
+        file = None;
     }
     if bytes.is_empty() {
         return Err(Refusal::EmptyMessage);
@@ -81,7 +107,7 @@ pub fn prepare(journal: &dyn Journal, arrival: Arrival) -> Result<NewMessage, Re
     let ids = MessageIds { references: None, in_reply_to: None, message_id: summary.digest.message_id.as_deref() };
     let ids = MessageIds { references: summary.digest.references.first().map(String::as_str), ..ids };
     let details = Arc::new(details::new(arrival.prefix, hash, size, arrival.internal_date, arrival.save_date, ids));
-    let source = file.map_or_else(|| BodySource::Memory(Bytes::from(bytes)), BodySource::File);
+    let source = file.map_or_else(|| BodySource::Memory(Bytes::from(bytes)), |file| BodySource::File(file.take_over()));
     let body = journal.prepare(Body { hash, length, source }).map_err(Fault::from)?;
     Ok(NewMessage { flags: arrival.flags, details, origin: arrival.origin, body: Some(body) })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use carillon_actors::arrival::{Arrival, Content, prepare};
+use carillon_actors::arrival::{Arrival, Content, Spooled, prepare};
 use carillon_actors::id::AccountId;
 use carillon_actors::mailbox::actor::MailboxHandle;
 use carillon_actors::mailbox::details;
@@ -127,7 +127,7 @@ fn make_ready(journal: &dyn Journal, bytes: Bytes, save_date: u64) -> Result<New
             let _ = std::fs::remove_file(path);
             Content::Memory(bytes)
         }
-        Bytes::File(path) => Content::File(path),
+        Bytes::File(path) => Content::File(Spooled::new(path)),
     };
     let internal_date = InternalDate { unix_seconds: i64::try_from(save_date).unwrap_or(0), offset_minutes: 0 };
     let (flags, origin) = (FlagSet::new(), Origin::Delivery);

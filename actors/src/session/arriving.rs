@@ -1,9 +1,8 @@
 //! The messages of an APPEND while they arrive: small ones in memory, large ones in a file, none larger than the limit.
 
 use std::io::Write;
-use std::path::PathBuf;
 
-use crate::arrival::Content;
+use crate::arrival::{Content, Spooled};
 use crate::placement::Placement;
 use crate::refusal::Fault;
 use carillon_storage::Journal;
@@ -22,7 +21,7 @@ pub struct Arriving {
 
 struct Message {
     memory: Vec<u8>,
-    file: Option<(PathBuf, Arc<std::fs::File>)>,
+    file: Option<(Spooled, Arc<std::fs::File>)>,
     has_nul: bool,
 }
 
@@ -87,28 +86,20 @@ impl Arriving {
             self.messages.clear();
             return Err(fault);
         }
-        let content = |mut message: Message| Arrived {
+        let content = |message: Message| Arrived {
             has_nul: message.has_nul,
-            content: match message.file.take() {
-                Some((path, _)) => Content::File(path),
-                None => Content::Memory(std::mem::take(&mut message.memory)),
+            content: match message.file {
+                Some((file, _)) => Content::File(file),
+                None => Content::Memory(message.memory),
             },
         };
         Ok(self.messages.drain(..).map(content).collect())
     }
 }
 
-impl Drop for Message {
-    fn drop(&mut self) {
-        // Only what was not taken: a command that was refused or cut off. A file that stays is swept at the next start.
-        if let Some((path, _)) = &self.file {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-fn create(journal: &dyn Journal) -> Result<(PathBuf, Arc<std::fs::File>), Fault> {
+fn create(journal: &dyn Journal) -> Result<(Spooled, Arc<std::fs::File>), Fault> {
     let path = journal.spool()?;
     let file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).open(&path);
-    file.map(|file| (path, Arc::new(file))).map_err(|error| Fault::Unavailable(error.to_string()))
+    let spooled = Spooled::new(path);
+    file.map(|file| (spooled, Arc::new(file))).map_err(|error| Fault::Unavailable(error.to_string()))
 }

@@ -87,6 +87,11 @@ impl Bells {
         self.account.take()
     }
 
+    /// The names were not looked at, or not by this client: the next look finds something.
+    pub fn keep_account(&self) {
+        self.account.set(true);
+    }
+
     /// Whether the mailbox's bell rang since it was asked last.
     pub fn take_mailbox(&self) -> bool {
         self.mailbox.take()

@@ -164,17 +164,21 @@ impl Connection {
         self.last_output
     }
 
-    /// Turns the connection into a TLS one. Plain text that was sent ahead is discarded (RFC 9051 §6.2.1).
+    /// Turns the connection into a TLS one: its version and cipher. Plain text that was sent ahead is discarded (RFC 9051 §6.2.1).
     ///
     /// # Errors
     /// The handshake failed or took too long.
-    pub async fn start_tls(&mut self, acceptor: &TlsAcceptor) -> io::Result<()> {
+    pub async fn start_tls(&mut self, acceptor: &TlsAcceptor) -> io::Result<String> {
         self.frames.discard();
         let (placeholder, _) = tokio::io::duplex(1);
         let plain = std::mem::replace(&mut self.wire, Box::new(placeholder));
         let stream = timeout(HANDSHAKE, acceptor.accept(plain)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let session = stream.get_ref().1;
+        let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
+        let suite = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+        let described = format!("{version} {suite}");
         self.wire = Box::new(stream);
-        Ok(())
+        Ok(described)
     }
 
     /// Says what is left to say and closes; the client gets a moment to take it.

@@ -37,6 +37,8 @@ pub struct Batch {
     pub encoded: Vec<u8>,
     /// Why a message could not be given, the first of them; all others were.
     pub refusal: Option<Refusal>,
+    /// How many responses.
+    pub count: u64,
     /// What is left to do; empty at the end.
     pub rest: UidSet,
 }
@@ -98,6 +100,8 @@ pub fn encode_batch(reader: &Reader, uids: &UidSet, plan: &Plan, source: &Source
             tracing::warn!(uid = seen.uid.get(), body = %seen.details.body, ?refusal, "a message cannot be fetched");
             batch.encoded.truncate(start);
             batch.refusal.get_or_insert(refusal);
+        } else {
+            batch.count += 1;
         }
         if batch.encoded.len() >= max_bytes {
             batch.rest = behind(uids, seen.uid);

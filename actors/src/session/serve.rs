@@ -218,9 +218,10 @@ impl Session {
     pub async fn secure(&mut self) -> bool {
         let Some(tls) = self.doors.tls.clone() else { return false };
         match self.connection.start_tls(&tls()).await {
-            Ok(()) => {
-                self.is_tls = true;
+            Ok(tls) => {
+                self.tls = Some(tls);
                 self.client = None;
+                self.doors.core.directory.session_changed(self.info());
                 true
             }
             Err(error) => {

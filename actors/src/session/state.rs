@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use carillon_protocol::command::{Command, States, Tag};
+use carillon_protocol::mailbox_name::MailboxName;
 use carillon_protocol::response::{Response, Untagged};
 use carillon_storage::Author;
 use tokio::time::Instant;
@@ -32,8 +33,8 @@ pub struct Session {
     pub id: SessionId,
     /// The client's address.
     pub peer: SocketAddr,
-    /// Whether the connection is encrypted.
-    pub is_tls: bool,
+    /// The TLS version and cipher; `None` in plain text.
+    pub tls: Option<String>,
     /// The socket.
     pub connection: Connection,
     /// What rang.
@@ -46,6 +47,8 @@ pub struct Session {
     pub author: Author,
     /// Bad commands since the last good one.
     pub bad_commands: u32,
+    /// Whether it is in IDLE.
+    pub is_idling: bool,
     /// Failed logins.
     pub failed_logins: u32,
     /// What the client said of itself (RFC 2971), for traces.
@@ -69,7 +72,7 @@ pub struct Login {
     /// The account.
     pub account: AccountHandle,
     subscriber: SubscriberId,
-    /// The names as this client was told of their changes.
+    /// The names as they were when their changes were looked at last.
     pub names: account::requests::Snapshot,
 }
 
@@ -77,6 +80,8 @@ pub struct Login {
 pub struct Selected {
     /// The mailbox.
     pub mailbox: MailboxHandle,
+    /// The name under which this client knows it.
+    pub name: MailboxName,
     subscriber: SubscriberId,
     /// What this client has been told.
     pub view: View,
@@ -128,10 +133,10 @@ impl Session {
 
     /// What `carillon who` shows of this session.
     pub fn info(&self) -> SessionInfo {
-        let selected = self.selected.as_ref().zip(self.login.as_ref());
-        let name = selected.and_then(|(selected, login)| login.names.by_id(selected.view.mailbox()));
+        let name = self.selected.as_ref().map(|selected| &selected.name);
         let state = match (&self.login, &self.selected) {
             (None, _) => "not authenticated",
+            _ if self.is_idling => "IDLE",
             (Some(_), None) => "authenticated",
             (Some(_), Some(_)) => "selected",
         };
@@ -140,9 +145,9 @@ impl Session {
             account: self.login.as_ref().map(|login| login.account.id()),
             user: self.login.as_ref().map(|login| login.user.clone()).unwrap_or_default(),
             peer: self.peer.to_string(),
-            tls: if self.is_tls { "TLS".to_owned() } else { String::new() },
+            tls: self.tls.clone().unwrap_or_default(),
             client: self.client.clone().unwrap_or_default(),
-            selected: name.map(|entry| entry.name.to_string()).unwrap_or_default(),
+            selected: name.map(ToString::to_string).unwrap_or_default(),
             state: state.to_owned(),
             since_seconds: self.since_seconds,
             in_bytes: self.connection.bytes_in,
@@ -175,24 +180,22 @@ impl Session {
     pub async fn names(&mut self) -> Result<account::requests::Snapshot, Refusal> {
         let login = self.login()?;
         match login.account.look(login.subscriber).await {
-            Err(Refusal::Fault(Fault::Gone)) => {
-                self.reattach_account().await?;
-                Ok(self.login()?.names.clone())
-            }
+            Err(Refusal::Fault(Fault::Gone)) => self.reattach_account().await,
             names => names,
         }
     }
 
-    /// The account's actor died and was replaced: watches the new one.
-    pub async fn reattach_account(&mut self) -> Result<(), Refusal> {
+    /// The account's actor died and was replaced: watches the new one. What changed meanwhile stays to be told.
+    pub async fn reattach_account(&mut self) -> Result<account::requests::Snapshot, Refusal> {
         let bell = self.bells.doorbell(Watch::Account);
         let directory = self.doors.core.directory.clone();
         let login = self.login()?;
-        login.account = directory.account(login.account.id()).await?;
-        let (subscriber, names) = login.account.subscribe(bell).await?;
-        login.subscriber = subscriber;
-        login.names = names;
-        Ok(())
+        let account = directory.account(login.account.id()).await?;
+        let (subscriber, names) = account.subscribe(bell).await?;
+        let old = std::mem::replace(&mut login.account, account);
+        old.unsubscribe(std::mem::replace(&mut login.subscriber, subscriber));
+        self.bells.keep_account();
+        Ok(names)
     }
 
     /// Leaves the selected mailbox without a word.
@@ -205,28 +208,24 @@ impl Session {
     }
 
     /// Watches a mailbox and selects it. Subscribing and the first look are one request, so no change falls between.
-    pub async fn select(&mut self, mailbox: MailboxId, mode: Mode) -> Result<(), Refusal> {
-        let claim = claim(mode);
+    pub async fn select(&mut self, name: MailboxName, mailbox: MailboxId, mode: Mode) -> Result<(), Refusal> {
+        let (handle, subscriber, look) = self.watch(mailbox, claim(mode)).await?;
+        let view = View::new(mailbox, mode, look);
+        self.selected = Some(Selected { mailbox: handle, name, subscriber, view, refetch: Refetch::default() });
+        self.doors.core.directory.session_changed(self.info());
+        Ok(())
+    }
+
+    async fn watch(&mut self, mailbox: MailboxId, claim: Claim) -> Result<(MailboxHandle, SubscriberId, Look), Refusal> {
         let mut tries = 0;
-        let (handle, subscriber, look) = loop {
+        loop {
             let handle = self.open(mailbox).await?;
             match handle.subscribe(self.bells.doorbell(Watch::Mailbox(mailbox)), claim).await {
                 // It retired or died between the two requests.
                 Err(Refusal::Fault(Fault::Gone)) if tries < 3 => tries += 1,
-                answer => {
-                    let (subscriber, look) = answer?;
-                    break (handle, subscriber, look);
-                }
+                answer => return answer.map(|(subscriber, look)| (handle, subscriber, look)),
             }
-        };
-        if look.snapshot.is_ended() {
-            handle.unsubscribe(subscriber);
-            return Err(Refusal::NoSuchMailbox);
         }
-        let view = View::new(mailbox, mode, look);
-        self.selected = Some(Selected { mailbox: handle, subscriber, view, refetch: Refetch::default() });
-        self.doors.core.directory.session_changed(self.info());
-        Ok(())
     }
 
     /// The actor of a mailbox, started where it is passive.
@@ -264,10 +263,9 @@ impl Session {
     }
 
     /// The mailbox's actor died, was replaced, or retired as deleted: watches whoever owns it now.
-    pub async fn reattach_mailbox(&mut self, claim: Claim) -> Result<Look, Refusal> {
+    async fn reattach_mailbox(&mut self, claim: Claim) -> Result<Look, Refusal> {
         let mailbox = self.selected()?.view.mailbox();
-        let handle = self.open(mailbox).await?;
-        let (subscriber, look) = handle.subscribe(self.bells.doorbell(Watch::Mailbox(mailbox)), claim).await?;
+        let (handle, subscriber, look) = self.watch(mailbox, claim).await?;
         let selected = self.selected()?;
         selected.mailbox = handle;
         selected.subscriber = subscriber;

@@ -5,7 +5,6 @@ use carillon_protocol::response::{ListEntry, ListName, ListResponse, Untagged};
 
 use super::reply::Ending;
 use super::state::{Session, claim};
-use crate::account::event::AccountEvent;
 use crate::account::list;
 
 impl Session {
@@ -45,27 +44,22 @@ impl Session {
         if self.login.is_none() || !self.bells.take_account() {
             return Ok(());
         }
-        let names = self.names().await?;
-        let selected = self.selected.as_ref().map(|selected| selected.view.mailbox());
-        let format = self.connection.format();
-        let login = self.login()?;
-        let told = std::mem::replace(&mut login.names, names).position();
-        let names = login.names.clone();
-        let Some(selected) = selected else { return Ok(()) };
-        let was_renamed = names.changes_since(told).is_none_or(|mut changes| {
-            changes.any(|(_, event)| match event {
-                AccountEvent::MailboxRenamed { moves, .. } => moves.iter().any(|moved| moved.mailbox == selected),
-                _ => false,
-            })
-        });
-        if was_renamed && let Some(entry) = names.by_id(selected) {
-            self.tell(&Untagged::List(ListEntry {
-                kind: ListResponse::List,
-                attributes: list::attributes(&names, entry),
-                separator: Some(format.separator),
-                name: ListName::Mailbox(entry.name.clone()),
-            }));
-        }
+        let names = match self.names().await {
+            Ok(names) => names,
+            Err(refusal) => {
+                self.bells.keep_account();
+                return Err(refusal.into());
+            }
+        };
+        self.bells.take_account();
+        let separator = Some(self.connection.format().separator);
+        self.login()?.names = names.clone();
+        let Some(selected) = &mut self.selected else { return Ok(()) };
+        let Some(entry) = names.by_id(selected.view.mailbox()).filter(|entry| entry.name != selected.name) else { return Ok(()) };
+        selected.name = entry.name.clone();
+        let (attributes, name) = (list::attributes(&names, entry), ListName::Mailbox(entry.name.clone()));
+        self.tell(&Untagged::List(ListEntry { kind: ListResponse::List, attributes, separator, name }));
+        self.doors.core.directory.session_changed(self.info());
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ impl Session {
     pub fn capabilities(&self) -> Vec<Capability> {
         capability::advertised(&capability::Context {
             authenticated: self.login.is_some(),
-            tls: self.is_tls,
+            tls: self.tls.is_some(),
             plaintext_login_allowed: self.may_log_in_plainly(),
             starttls_available: self.doors.tls.is_some(),
             disabled: &self.doors.settings.disabled_capabilities,
@@ -22,7 +22,7 @@ impl Session {
     /// Whether a password may come as it stands on this connection.
     pub fn may_log_in_plainly(&self) -> bool {
         match self.doors.settings.plaintext_login {
-            _ if self.is_tls => true,
+            _ if self.tls.is_some() => true,
             PlaintextLogin::Never => false,
             PlaintextLogin::Loopback => self.peer.ip().to_canonical().is_loopback(),
             PlaintextLogin::Always => true,
@@ -31,7 +31,7 @@ impl Session {
 
     /// Whether STARTTLS would be answered with OK.
     pub fn may_start_tls(&self) -> bool {
-        self.doors.tls.is_some() && !self.is_tls && self.login.is_none()
+        self.doors.tls.is_some() && self.tls.is_none() && self.login.is_none()
     }
 }
 
@@ -44,13 +44,15 @@ pub fn capability(session: &mut Session) -> Reply {
 
 /// RFC 9051 §6.1.3: BYE comes before the tagged OK.
 pub fn logout(session: &mut Session) -> Reply {
+    // Nothing of the mailbox is told any more.
+    session.deselect();
     session.tell(&Untagged::Status(reply::bye(Farewell::Logout)));
     Ok(reply::ok("Goodbye"))
 }
 
 /// RFC 9051 §6.2.1.
 pub fn start_tls(session: &mut Session) -> Reply {
-    if session.is_tls {
+    if session.tls.is_some() {
         return Err(Ending::Bad("TLS is active already"));
     }
     if session.doors.tls.is_none() {

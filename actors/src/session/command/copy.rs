@@ -1,7 +1,6 @@
 //! COPY and MOVE (RFC 9051 §6.4.7, RFC 6851, RFC 4315 §3).
 
 use carillon_protocol::mailbox_name::MailboxName;
-use carillon_protocol::number::{Uid, UidValidity};
 use carillon_protocol::response::{ResponseCode, Untagged};
 use carillon_protocol::set::{Numbering, SequenceSet, UidSet};
 
@@ -44,7 +43,8 @@ pub async fn move_messages(session: &mut Session, numbering: Numbering, set: &Se
         let pairs = changed.affected.iter().zip(changed.appended).collect();
         (changed.uid_validity, pairs)
     } else {
-        transfer(session, source, uids, target).await?
+        let transferred = session.transfer(uids, &target, target_id).await?;
+        (transferred.uid_validity, transferred.moved)
     };
     let from: UidSet = moved.iter().map(|(old, _)| *old).collect();
     let to: UidSet = moved.iter().map(|(_, new)| *new).collect();
@@ -53,17 +53,6 @@ pub async fn move_messages(session: &mut Session, numbering: Numbering, set: &Se
         session.tell(&Untagged::Status(reply::ok_with(ResponseCode::CopyUid(uid_validity, from, to), "Moved")));
     }
     Ok(reply::ok("Moved"))
-}
-
-async fn transfer(
-    session: &mut Session,
-    source: MailboxId,
-    uids: UidSet,
-    target: MailboxName,
-) -> Result<(UidValidity, Vec<(Uid, Uid)>), Ending> {
-    let author = session.author.clone();
-    let transferred = session.login()?.account.transfer(author, source, uids, target).await?;
-    Ok((transferred.uid_validity, transferred.moved))
 }
 
 /// The newest state of the source and which messages of the set are still in it. By number, a message that is gone stops all

@@ -25,12 +25,10 @@ pub async fn fetch(session: &mut Session, numbering: Numbering, set: &SequenceSe
         plan.tell_flags();
     }
     let damage = stream(session, &plan, &uids).await?;
-    if let Some(explanation) = explain_missing(session, &missed).await? {
-        return Ok(reply::ok(explanation));
-    }
+    let explanation = explain_missing(session, &missed).await?;
     match damage {
         Some(refusal) => Err(refusal.into()),
-        None => Ok(reply::ok("Fetched")),
+        None => Ok(reply::ok(explanation.unwrap_or_else(|| "Fetched".to_owned()))),
     }
 }
 
@@ -72,6 +70,7 @@ async fn stream(session: &mut Session, plan: &Plan, uids: &UidSet) -> Result<Opt
         if let Some(farewell) = session.bells.farewell() {
             return Err(Ending::Bye(farewell));
         }
+        session.counts.fetched += batch.count;
         damage = damage.or(batch.refusal);
         rest = batch.rest;
     }

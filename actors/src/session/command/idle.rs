@@ -16,6 +16,20 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// IDLE, with or without a selected mailbox, until DONE.
 pub async fn idle(session: &mut Session) -> Reply {
+    session.set_idling(true);
+    let reply = push_until_done(session).await;
+    session.set_idling(false);
+    reply
+}
+
+impl Session {
+    fn set_idling(&mut self, is_idling: bool) {
+        self.is_idling = is_idling;
+        self.doors.core.directory.session_changed(self.info());
+    }
+}
+
+async fn push_until_done(session: &mut Session) -> Reply {
     session.catch_up(Expunges::Tell).await?;
     session.send(&Response::Continuation("idling".to_owned()));
     session.connection.frames().expect_line();

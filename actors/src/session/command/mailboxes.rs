@@ -6,26 +6,6 @@ use carillon_protocol::mailbox_name::MailboxName;
 use super::super::reply::{self, Reply};
 use super::super::state::Session;
 use crate::account::requests::Change;
-use crate::refusal::{Fault, Refusal};
-
-impl Session {
-    /// Asks the account for a change. Where its actor died meanwhile, the log says whether the change was made.
-    pub async fn change_account(&mut self, change: Change) -> Result<(), Refusal> {
-        let author = self.author.clone();
-        let login = self.login()?;
-        let told = login.names.position();
-        match login.account.change(author.clone(), change).await {
-            Ok(_) => Ok(()),
-            Err(Refusal::Fault(Fault::Gone)) => {
-                let log = login.account.id().log();
-                self.reattach_account().await?;
-                let record = self.doors.core.journal.record_of(&author, log, told).await?;
-                record.map_or(Err(Refusal::Fault(Fault::Gone)), |_| Ok(()))
-            }
-            Err(refusal) => Err(refusal),
-        }
-    }
-}
 
 /// CREATE (RFC 9051 §6.3.4, RFC 6154 §3).
 pub async fn create(session: &mut Session, mailbox: MailboxName, special_use: Vec<SpecialUse>) -> Reply {

@@ -30,7 +30,7 @@ impl Session {
 pub async fn select(session: &mut Session, name: &MailboxName, mode: Mode) -> Reply {
     session.deselect();
     let mailbox = session.find(name).await?;
-    session.select(mailbox, mode).await?;
+    session.select(name.clone(), mailbox, mode).await?;
     introduce(session)?;
     Ok(match mode {
         Mode::ReadWrite => reply::ok_with(ResponseCode::ReadWrite, "Selected"),
@@ -65,8 +65,9 @@ pub async fn close(session: &mut Session) -> Reply {
     if session.selected()?.view.mode() == Mode::ReadWrite {
         let expunge = Change::Expunge { among: None, by_close: true };
         match session.change_mailbox(expunge).await {
+            Ok(changed) => session.counts.expunged += changed.affected.len(),
             // A mailbox that was deleted meanwhile has nothing left to expunge.
-            Ok(_) | Err(Refusal::NoSuchMailbox) => {}
+            Err(Refusal::NoSuchMailbox) => {}
             Err(refusal) => return Err(refusal.into()),
         }
     }

@@ -1,6 +1,9 @@
 //! Whole sessions in process: one thread, tokio's paused clock, pipes for sockets.
 
+mod arriving;
 mod bounds;
+mod deaths;
+mod names;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,11 +16,13 @@ use super::actor::{Transport, start};
 use super::admission::Admission;
 use super::auth::{Authenticator, Verdict};
 use super::settings::{Doors, Settings};
+use crate::account::actor::AccountHandle;
 use crate::clock::Clock;
 use crate::directory::requests::SessionInfo;
-use crate::given::NOW;
+use crate::given::{NOW, name};
 use crate::id::{AccountId, Ids};
 use crate::limits::Limits;
+use crate::mailbox::actor::MailboxHandle;
 use crate::placement::Placement;
 use crate::server::Core;
 use crate::testing::Watched;
@@ -39,6 +44,7 @@ impl Authenticator for OneUser {
 
 /// A server.
 struct World {
+    store: Arc<Watched>,
     core: Core,
     doors: Arc<Doors>,
 }
@@ -52,9 +58,9 @@ impl World {
         let store = Watched::new();
         let begun = tokio::time::Instant::now();
         let clock = Clock::new(move || NOW * 1_000_000 + u64::try_from(begun.elapsed().as_micros()).unwrap());
-        let core = Core::start(store, placement, clock, Ids::new(NOW, 42), limits);
+        let core = Core::start(store.clone(), placement, clock, Ids::new(NOW, 42), limits);
         let doors = Arc::new(Doors::new(core.clone(), Arc::new(OneUser), None, Settings::default()));
-        Self { core, doors }
+        Self { store, core, doors }
     }
 
     /// A connection over a pipe that holds so many bytes each way; greeted.
@@ -82,6 +88,16 @@ impl World {
         let mut client = self.log_in().await;
         client.ok("SELECT INBOX").await;
         client
+    }
+
+    async fn account(&self) -> AccountHandle {
+        self.core.directory.account(ACCOUNT).await.unwrap()
+    }
+
+    async fn mailbox(&self, mailbox: &str) -> MailboxHandle {
+        let account = self.account().await;
+        let id = account.peek().await.unwrap().find(&name(mailbox)).unwrap().mailbox;
+        account.open(id).await.unwrap()
     }
 
     async fn sessions(&self) -> Vec<SessionInfo> {
@@ -150,6 +166,13 @@ impl Client {
         let last = lines.last_mut().unwrap();
         *last = last.split_off(tag.len());
         lines
+    }
+
+    /// The tagged reply of a command that must not succeed.
+    async fn refused(&mut self, text: &str) -> String {
+        let last = self.command(text).await.pop().unwrap();
+        assert!(!last.starts_with("OK "), "{text}: {last}");
+        last
     }
 
     /// A command that must succeed; its untagged lines.
