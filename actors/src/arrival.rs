@@ -104,8 +104,8 @@ pub fn prepare(journal: &dyn Journal, arrival: Arrival) -> Result<NewMessage, Re
     let length = bytes.len() as u64;
     let prefix_length = arrival.prefix.as_ref().map_or(0, |prefix| prefix.len() as u64);
     let size = length + prefix_length;
-    let ids = MessageIds { references: None, in_reply_to: None, message_id: summary.digest.message_id.as_deref() };
-    let ids = MessageIds { references: summary.digest.references.first().map(String::as_str), ..ids };
+    let ids = MessageIds { references: None, in_reply_to: None, message_id: summary.glance.digest.message_id.as_deref() };
+    let ids = MessageIds { references: summary.glance.digest.references.first().map(String::as_str), ..ids };
     let details = Arc::new(details::new(arrival.prefix, hash, size, arrival.internal_date, arrival.save_date, ids));
     let source = file.map_or_else(|| BodySource::Memory(Bytes::from(bytes)), |file| BodySource::File(file.take_over()));
     let body = journal.prepare(Body { hash, length, source }).map_err(Fault::from)?;

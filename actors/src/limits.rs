@@ -17,6 +17,8 @@ pub struct Limits {
     pub literals_bytes_before_login: usize,
     /// A message literal up to this many bytes stays in memory while it arrives; a longer one is spooled to a file.
     pub spool_bytes: u64,
+    /// What is kept in memory of messages that were listed, sorted or searched, in bytes, over all mailboxes: some 60,000 messages in 64 MiB.
+    pub glance_bytes: usize,
     /// Mailboxes of one account.
     pub mailboxes: usize,
     /// Subscriptions of one account.
@@ -50,6 +52,7 @@ impl Default for Limits {
             literals_bytes: 256 << 10,
             literals_bytes_before_login: 8 << 10,
             spool_bytes: 64 << 10,
+            glance_bytes: 64 << 20,
             mailboxes: 100_000,
             subscriptions: 100_000,
             keywords: 64,

@@ -3,6 +3,7 @@
 
 mod address;
 mod digest;
+mod glance;
 mod header;
 mod nul;
 mod parameter;
@@ -17,7 +18,8 @@ mod transfer;
 use serde::{Deserialize, Serialize};
 
 pub use digest::{Digest, MAX_REFERENCES, message_ids, sent_date};
-pub use header::{Field, fields, filter_fields, header_length, unfold};
+pub use glance::{Excerpt, Glance};
+pub use header::{Field, FieldFilter, fields, filter_fields, header_length, unfold};
 pub use nul::without_nul;
 pub use search::{Needle, body_text, folded, header_text, message_text};
 pub use section::{SectionSource, body_range, cut, find, section_bytes, section_source, slice};

@@ -303,6 +303,17 @@ pub static OPTIONS: &[Opt] = &[
             Some(())
         },
     ),
+    option(
+        "limits.glance_bytes",
+        Kind::Number,
+        "0 to 17179869184",
+        "67108864",
+        "Memory for what lists, sorts and searches ask of messages, some 1 KB each.",
+        |config, value| {
+            config.limits.glance_bytes = number(value, 0, 16 << 30)?;
+            Some(())
+        },
+    ),
     option("limits.mailboxes", Kind::Number, "6 to 10000000", "100000", "Mailboxes of an account.", |config, value| {
         config.limits.mailboxes = number(value, 6, 10_000_000)?;
         Some(())

@@ -1,7 +1,7 @@
 //! The one configuration of bincode in the project (2.0.1, pinned: docs/adr/0003-bincode.md): little-endian, variable-length integers, bounded.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// The most bytes that decoding one value may take.
 const LIMIT_BYTES: usize = 64 * 1024 * 1024;
@@ -42,6 +42,14 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     }
 }
 
+/// The value that stands at the front of bytes, borrowed from them where its type can be, and how many they are.
+///
+/// # Errors
+/// Bytes that do not begin with such a value, or ask for more than the limit.
+pub fn decode_front<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, usize), CodecError> {
+    bincode::serde::borrow_decode_from_slice(bytes, configuration()).map_err(|error| CodecError(error.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +61,15 @@ mod tests {
         assert!(decode::<(u64, String)>(&bytes[..bytes.len() - 1]).is_err());
         let longer = [bytes.as_slice(), b"x"].concat();
         assert_eq!(decode::<(u64, String)>(&longer), Err(CodecError("1 bytes too many".into())));
+    }
+
+    #[test]
+    fn the_front_is_read_without_the_rest() {
+        let bytes = encode(&("text".to_owned(), Some(b"octets".to_vec()), 7_u64)).unwrap();
+        let (front, used) = decode_front::<(&str, Option<&[u8]>)>(&bytes).unwrap();
+        assert_eq!((front, used), (("text", Some(b"octets".as_slice())), bytes.len() - 1));
+        assert!(decode_front::<(&str, Option<&[u8]>)>(&bytes[..used - 1]).is_err());
+        assert!(decode_front::<&str>(&[2, 0xc3, 0x28]).is_err());
     }
 
     #[test]

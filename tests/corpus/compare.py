@@ -301,7 +301,7 @@ def compare(line):
         return comparison
     comparison.envelope(message, summary["envelope"], "message")
     comparison.part(message, summary["structure"], "message")
-    comparison.sent(message, summary["digest"])
+    comparison.sent(message, summary["glance"]["digest"])
     return comparison
 
 

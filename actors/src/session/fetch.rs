@@ -7,12 +7,12 @@ use bytes::Bytes;
 use carillon_protocol::command::{FetchItem, Partial, Section, SectionText};
 use carillon_protocol::encode::FetchLine;
 use carillon_protocol::mailbox_name::NameFormat;
-use carillon_protocol::mime::{SectionSource, Summary, body_range, cut, decode_part, filter_fields, find, section_source, slice};
+use carillon_protocol::mime::{FieldFilter, SectionSource, Summary, body_range, cut, decode_part, find, section_source, slice};
 use carillon_protocol::number::Uid;
 use carillon_protocol::response::{FetchData, Rfc822Item};
 use carillon_protocol::set::UidSet;
 
-use super::message::Source;
+use super::message::{Glimpse, Source};
 use super::reader::{Reader, Seen};
 use crate::mailbox::state::Flags;
 use crate::refusal::Refusal;
@@ -26,8 +26,16 @@ const SPARE_BYTES: u64 = 16 << 20;
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// In the order asked, none twice.
-    items: Vec<FetchItem>,
+    items: Vec<Asked>,
     reads_often: bool,
+}
+
+/// An item, made ready for many messages.
+#[derive(Clone, Debug)]
+struct Asked {
+    item: FetchItem,
+    /// Of HEADER.FIELDS and HEADER.FIELDS.NOT.
+    filter: Option<FieldFilter>,
 }
 
 /// What one call encoded.
@@ -48,21 +56,21 @@ impl Plan {
     pub fn new(items: &[FetchItem]) -> Self {
         let mut plan = Self { items: Vec::with_capacity(items.len()), reads_often: false };
         items.iter().for_each(|item| plan.add(item));
-        plan.reads_often = plan.items.iter().filter(|item| reads(item)).count() > 1;
+        plan.reads_often = plan.items.iter().filter(|asked| reads(&asked.item)).count() > 1;
         plan
     }
 
     fn add(&mut self, item: &FetchItem) {
         // Long lists of items are somebody's experiment: their repetitions are not worth a quadratic search.
         const LOOKED_AT: usize = 64;
-        if !self.items.iter().take(LOOKED_AT).any(|other| other == item) {
-            self.items.push(item.clone());
+        if !self.items.iter().take(LOOKED_AT).any(|other| other.item == *item) {
+            self.items.push(Asked { item: item.clone(), filter: filter_of(item) });
         }
     }
 
     /// Whether the command sets \Seen: an item that gives the text without PEEK (RFC 9051 §6.4.5).
     pub fn sets_seen(&self) -> bool {
-        self.items.iter().any(|item| match item {
+        self.items.iter().any(|asked| match &asked.item {
             FetchItem::Rfc822 | FetchItem::Rfc822Text => true,
             FetchItem::Section { peek, .. } | FetchItem::Binary { peek, .. } => !peek,
             _ => false,
@@ -72,6 +80,15 @@ impl Plan {
     /// The responses hold FLAGS, asked for or not: the command changed them.
     pub fn tell_flags(&mut self) {
         self.add(&FetchItem::Flags);
+    }
+}
+
+fn filter_of(item: &FetchItem) -> Option<FieldFilter> {
+    let FetchItem::Section { section: Section { text: Some(text), .. }, .. } = item else { return None };
+    match text {
+        SectionText::HeaderFields(names) => Some(FieldFilter::new(names, false)),
+        SectionText::HeaderFieldsNot(names) => Some(FieldFilter::new(names, true)),
+        SectionText::Header | SectionText::Text | SectionText::Mime => None,
     }
 }
 
@@ -94,8 +111,7 @@ pub fn encode_batch(reader: &Reader, uids: &UidSet, plan: &Plan, source: &Source
     let mut flags = FlagsDatum { reader, made: None };
     for seen in reader.messages(uids) {
         let start = batch.encoded.len();
-        let mut message =
-            Message { seen, plan, source, summary: None, whole: None, octets_left: octets_allowed(seen.details.size) };
+        let mut message = Message::new(seen, plan, source);
         if let Err(refusal) = message.encode(&mut flags, format, &mut batch.encoded) {
             tracing::warn!(uid = seen.uid.get(), body = %seen.details.body, ?refusal, "a message cannot be fetched");
             batch.encoded.truncate(start);
@@ -141,50 +157,58 @@ struct Message<'a> {
     seen: Seen<'a>,
     plan: &'a Plan,
     source: &'a Source,
+    glance: Option<Glimpse>,
     summary: Option<Summary>,
     whole: Option<Bytes>,
     octets_left: u64,
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
+    fn new(seen: Seen<'a>, plan: &'a Plan, source: &'a Source) -> Self {
+        Self { seen, plan, source, glance: None, summary: None, whole: None, octets_left: octets_allowed(seen.details.size) }
+    }
+
     fn encode(&mut self, flags: &mut FlagsDatum<'_>, format: NameFormat, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let mut line = FetchLine::begin(out, self.seen.seq);
-        for item in &self.plan.items {
-            match item {
+        for asked in &self.plan.items {
+            match &asked.item {
                 FetchItem::Flags => line.datum(out, format, flags.of(&self.seen)),
-                item => line.datum(out, format, &self.datum(item)?),
+                FetchItem::Envelope => line.envelope(out, format, &self.summary()?.envelope),
+                FetchItem::Body => line.body(out, format, &self.summary()?.structure),
+                FetchItem::BodyStructure => line.body_structure(out, format, &self.summary()?.structure),
+                FetchItem::Section { section, partial, .. } => {
+                    let data = self.section(section, asked.filter.as_ref(), *partial)?;
+                    line.section(out, section, partial.map(|partial| partial.first), data.as_ref());
+                }
+                FetchItem::Uid => line.datum(out, format, &FetchData::Uid(self.seen.uid)),
+                FetchItem::InternalDate => line.datum(out, format, &FetchData::InternalDate(self.seen.details.internal_date)),
+                FetchItem::Rfc822Size => line.datum(out, format, &FetchData::Rfc822Size(self.seen.details.size)),
+                FetchItem::Rfc822 => line.datum(out, format, &self.rfc822(Rfc822Item::Message, None)?),
+                FetchItem::Rfc822Header => {
+                    line.datum(out, format, &self.rfc822(Rfc822Item::Header, Some(SectionText::Header))?);
+                }
+                FetchItem::Rfc822Text => line.datum(out, format, &self.rfc822(Rfc822Item::Text, Some(SectionText::Text))?),
+                FetchItem::Binary { part, partial, .. } => {
+                    let data = self.binary(part)?.map(|data| slice(&data, &cut(0..data.len() as u64, *partial)));
+                    let origin = partial.map(|partial| partial.first);
+                    line.datum(out, format, &FetchData::Binary { part: part.clone(), origin, data });
+                }
+                FetchItem::BinarySize { part } => {
+                    let size = self.binary(part)?.map_or(0, |data| data.len() as u64);
+                    line.datum(out, format, &FetchData::BinarySize { part: part.clone(), size });
+                }
             }
         }
         line.end(out);
         Ok(())
     }
 
-    fn datum(&mut self, item: &FetchItem) -> Result<FetchData, Refusal> {
-        let details = self.seen.details;
-        Ok(match item {
-            // FLAGS is written from its own datum.
-            FetchItem::Uid | FetchItem::Flags => FetchData::Uid(self.seen.uid),
-            FetchItem::InternalDate => FetchData::InternalDate(details.internal_date),
-            FetchItem::Rfc822Size => FetchData::Rfc822Size(details.size),
-            FetchItem::Envelope => FetchData::Envelope(Box::new(self.summary()?.envelope.clone())),
-            FetchItem::Body => FetchData::Body(Box::new(self.summary()?.structure.clone())),
-            FetchItem::BodyStructure => FetchData::BodyStructure(Box::new(self.summary()?.structure.clone())),
-            FetchItem::Rfc822 => self.rfc822(Rfc822Item::Message, None)?,
-            FetchItem::Rfc822Header => self.rfc822(Rfc822Item::Header, Some(SectionText::Header))?,
-            FetchItem::Rfc822Text => self.rfc822(Rfc822Item::Text, Some(SectionText::Text))?,
-            FetchItem::Section { section, partial, .. } => {
-                let data = self.section(section, *partial)?;
-                FetchData::Section { section: section.clone(), origin: partial.map(|partial| partial.first), data }
-            }
-            FetchItem::Binary { part, partial, .. } => {
-                let data = self.binary(part)?.map(|data| slice(&data, &cut(0..data.len() as u64, *partial)));
-                FetchData::Binary { part: part.clone(), origin: partial.map(|partial| partial.first), data }
-            }
-            FetchItem::BinarySize { part } => {
-                let size = self.binary(part)?.map_or(0, |data| data.len() as u64);
-                FetchData::BinarySize { part: part.clone(), size }
-            }
-        })
+    fn glance(&mut self) -> Result<&Glimpse, Refusal> {
+        let glance = match self.glance.take() {
+            Some(glance) => glance,
+            None => self.source.glance(self.seen.details)?,
+        };
+        Ok(self.glance.insert(glance))
     }
 
     fn summary(&mut self) -> Result<&Summary, Refusal> {
@@ -195,10 +219,14 @@ impl Message<'_> {
         Ok(self.summary.insert(summary))
     }
 
-    fn octets(&mut self, range: Range<u64>) -> Result<Bytes, Refusal> {
-        let length = range.end.saturating_sub(range.start);
+    fn spend(&mut self, octets: u64) -> Result<(), Refusal> {
         self.octets_left =
-            self.octets_left.checked_sub(length).ok_or(Refusal::Limit("That is too much of one message in one FETCH"))?;
+            self.octets_left.checked_sub(octets).ok_or(Refusal::Limit("That is too much of one message in one FETCH"))?;
+        Ok(())
+    }
+
+    fn octets(&mut self, range: Range<u64>) -> Result<Bytes, Refusal> {
+        self.spend(range.end.saturating_sub(range.start))?;
         let details = self.seen.details;
         if let Some(whole) = &self.whole {
             return Ok(slice(whole, &range));
@@ -211,23 +239,57 @@ impl Message<'_> {
     }
 
     fn rfc822(&mut self, item: Rfc822Item, text: Option<SectionText>) -> Result<FetchData, Refusal> {
-        let data = self.section(&Section { part: Vec::new(), text }, None)?;
+        let data = self.section(&Section { part: Vec::new(), text }, None, None)?;
         Ok(FetchData::Rfc822(item, data.unwrap_or_default()))
     }
 
     /// `None` where the message has no such part.
-    fn section(&mut self, section: &Section, partial: Option<Partial>) -> Result<Option<Bytes>, Refusal> {
-        if section.part.is_empty() && section.text.is_none() {
-            return self.octets(cut(0..self.seen.details.size, partial)).map(Some);
+    fn section(
+        &mut self,
+        section: &Section,
+        filter: Option<&FieldFilter>,
+        partial: Option<Partial>,
+    ) -> Result<Option<Bytes>, Refusal> {
+        // The sections of the message itself need no structure.
+        let size = self.seen.details.size;
+        match (section.part.as_slice(), &section.text, filter) {
+            ([], None, _) => return self.octets(cut(0..size, partial)).map(Some),
+            ([], Some(SectionText::Header), _) => {
+                let length = self.glance()?.header_length();
+                return self.octets(cut(0..length, partial)).map(Some);
+            }
+            ([], Some(SectionText::Text), _) => {
+                let length = self.glance()?.header_length();
+                return self.octets(cut(length..size, partial)).map(Some);
+            }
+            ([], Some(SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_)), Some(filter)) => {
+                let fields = self.fields(filter)?;
+                return Ok(Some(slice(&fields, &cut(0..fields.len() as u64, partial))));
+            }
+            _ => {}
         }
         match section_source(&self.summary()?.structure, section) {
             None => Ok(None),
             Some(SectionSource::Octets(range)) => self.octets(cut(range, partial)).map(Some),
             Some(SectionSource::Fields { header, names, except }) => {
-                let filtered = Bytes::from(filter_fields(&self.octets(header)?, names, except));
-                Ok(Some(slice(&filtered, &cut(0..filtered.len() as u64, partial))))
+                let header = self.octets(header)?;
+                let fields = match filter {
+                    Some(filter) => filter.apply(&header),
+                    None => FieldFilter::new(names, except).apply(&header),
+                };
+                Ok(Some(slice(&fields.into(), &cut(0..u64::MAX, partial))))
             }
         }
+    }
+
+    /// Fields of the message's own header, from its glance where that is enough.
+    fn fields(&mut self, filter: &FieldFilter) -> Result<Bytes, Refusal> {
+        let glance = self.glance()?.clone();
+        if let Some(header) = glance.header_for(filter) {
+            self.spend(header.len() as u64)?;
+            return Ok(filter.apply(header).into());
+        }
+        Ok(filter.apply(&self.octets(0..glance.header_length())?).into())
     }
 
     /// A part without its transfer encoding; the message itself has none (RFC 3516 §4.2).

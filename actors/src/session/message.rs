@@ -4,25 +4,71 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carillon_protocol::mime::{BodyPart, Digest, PartContent, Summary, fields, summarise};
+use carillon_protocol::mime::{BodyPart, Excerpt, FieldFilter, Glance, PartContent, Summary, fields, summarise};
 use carillon_storage::{BodyHash, Journal, codec};
 
+use super::glances::Glances;
 use crate::mailbox::event::Details;
 use crate::refusal::Fault;
 
 /// The form of what is cached: another number where [`Summary`] or what it says of a message changes.
-const CACHE_VERSION: u8 = 1;
+const CACHE_VERSION: u8 = 2;
+/// Fields that are about one delivery and say nothing about the envelope and the structure.
+const HARMLESS: [&str; 6] = ["Return-Path", "Delivered-To", "Received", "X-Original-To", "Envelope-To", "Received-SPF"];
 
-/// Where messages are read from. Every method may block on the disk.
+/// Where messages are read from: one for the server, its clones share what is kept in memory. Every method may block on the disk.
 #[derive(Clone)]
 pub struct Source {
     journal: Arc<dyn Journal>,
+    glances: Arc<Glances>,
+}
+
+/// A message's glance, held as it is encoded: small, and shared with the cache.
+#[derive(Clone, Debug, Default)]
+pub struct Glimpse {
+    encoded: Arc<[u8]>,
+    /// The octets before the message that it was taken of.
+    prefix_length: u64,
+}
+
+/// What a summary is kept under, and how many octets of prefix it does not know of.
+struct Name {
+    hash: BodyHash,
+    prefix_length: u64,
+}
+
+impl Glimpse {
+    /// All of it.
+    pub fn read(&self) -> Glance<&str, &[u8]> {
+        // What is no glance does not come in here.
+        let mut glance: Glance<&str, &[u8]> = codec::decode_front(&self.encoded).map(|(glance, _)| glance).unwrap_or_default();
+        glance.header_length += self.prefix_length;
+        glance
+    }
+
+    /// The first two of its fields, which cost nothing.
+    fn front(&self) -> (u64, Option<Excerpt<&[u8]>>) {
+        let front: (u64, Option<Excerpt<&[u8]>>) = codec::decode_front(&self.encoded).map(|(front, _)| front).unwrap_or_default();
+        (front.0 + self.prefix_length, front.1)
+    }
+
+    /// The length of the message's header, its blank line included.
+    pub fn header_length(&self) -> u64 {
+        self.front().0
+    }
+
+    /// A header in which the filter finds what it finds in the message's; `None` where only that itself will do.
+    pub fn header_for(&self, filter: &FieldFilter) -> Option<&[u8]> {
+        let excerpt = self.front().1.filter(|excerpt| excerpt.is_enough_for(filter))?;
+        let is_of_prefix = self.prefix_length > 0 && HARMLESS.iter().any(|name| filter.names(name.as_bytes()));
+        (!is_of_prefix).then_some(excerpt.fields)
+    }
 }
 
 impl Source {
-    /// Reads from this journal.
-    pub fn new(journal: Arc<dyn Journal>) -> Self {
-        Self { journal }
+    /// Reads from this journal, and keeps so many bytes of glances in memory.
+    pub fn new(journal: Arc<dyn Journal>, glance_bytes: usize) -> Self {
+        Self { journal, glances: Arc::new(Glances::new(glance_bytes)) }
     }
 
     /// What a message holds and where, from the cache where it is there.
@@ -30,47 +76,59 @@ impl Source {
     /// # Errors
     /// The message is damaged or cannot be read.
     pub fn summary(&self, details: &Details) -> Result<Summary, Fault> {
-        let prefix = prefix(details);
-        if !prefix.is_empty() && !is_harmless(prefix) {
-            return self.summary_of_all(details, prefix);
-        }
-        let summary = self.cached(&cache_key(&details.body), || Ok(self.journal.body(details.body)?))?;
-        Ok(if prefix.is_empty() { summary } else { shifted(summary, prefix.len() as u64) })
+        let name = name(details);
+        let summary = match self.kept(&name).and_then(|encoded| codec::decode(&encoded).ok()) {
+            Some(summary) => summary,
+            None => self.summarised(details, &name)?.0,
+        };
+        Ok(if name.prefix_length == 0 { summary } else { shifted(summary, name.prefix_length) })
     }
 
-    /// The message's sort and thread keys. One that is damaged has none, and the trace is told.
+    /// What lists, sorts and searches ask of a message, from memory where it is there.
+    ///
+    /// # Errors
+    /// The message is damaged or cannot be read.
+    pub fn glance(&self, details: &Details) -> Result<Glimpse, Fault> {
+        let name = name(details);
+        let encoded = match self.glances.get(&name.hash) {
+            Some(encoded) => encoded,
+            None => {
+                let encoded = match self.kept(&name).and_then(|encoded| front_of(&encoded)) {
+                    Some(encoded) => encoded,
+                    None => front_of(&self.summarised(details, &name)?.1).unwrap_or_default(),
+                };
+                self.glances.put(name.hash, Arc::clone(&encoded));
+                encoded
+            }
+        };
+        Ok(Glimpse { encoded, prefix_length: name.prefix_length })
+    }
+
+    /// The glance for a message's sort and thread keys. One that is damaged has none, and the trace is told.
     ///
     /// # Errors
     /// The journal cannot be read at all.
-    pub fn digest(&self, details: &Details) -> Result<Digest, Fault> {
-        match self.summary(details) {
-            Ok(summary) => Ok(summary.digest),
+    pub fn glance_for_order(&self, details: &Details) -> Result<Glimpse, Fault> {
+        match self.glance(details) {
             Err(fault @ Fault::Damaged(_)) => {
                 tracing::warn!(body = %details.body, %fault, "a message has no sort keys");
-                Ok(Digest::default())
+                Ok(Glimpse::default())
             }
-            Err(fault) => Err(fault),
+            glance => glance,
         }
     }
 
-    /// Prefix and body taken apart together: where one changes what the other means.
-    fn summary_of_all(&self, details: &Details, prefix: &[u8]) -> Result<Summary, Fault> {
-        let name = BodyHash::of(&[&(prefix.len() as u64).to_le_bytes(), prefix, &details.body.0].concat());
-        self.cached(&cache_key(&name), || self.bytes(details))
+    /// A cache that cannot be read costs time and nothing else.
+    fn kept(&self, name: &Name) -> Option<Bytes> {
+        self.journal.cache(&cache_key(&name.hash)).ok().flatten()
     }
 
-    /// A cache that cannot be read or written costs time and nothing else.
-    fn cached(&self, key: &[u8], read: impl FnOnce() -> Result<Bytes, Fault>) -> Result<Summary, Fault> {
-        if let Ok(Some(bytes)) = self.journal.cache(key)
-            && let Ok(summary) = codec::decode(&bytes)
-        {
-            return Ok(summary);
-        }
-        let summary = summarise(&read()?);
-        if let Ok(bytes) = codec::encode(&summary) {
-            let _ = self.journal.put_cache(vec![(key.to_vec(), bytes.into())]);
-        }
-        Ok(summary)
+    /// Takes a message apart, and keeps its summary for all who read it.
+    fn summarised(&self, details: &Details, name: &Name) -> Result<(Summary, Bytes), Fault> {
+        let bytes = if name.hash == details.body { self.journal.body(details.body)? } else { self.bytes(details)? };
+        let summary = summarise(&bytes);
+        let encoded = put_summary(self.journal.as_ref(), &name.hash, &summary);
+        Ok((summary, encoded))
     }
 
     /// The whole message.
@@ -109,18 +167,40 @@ impl Source {
     /// # Errors
     /// It is damaged or cannot be read.
     pub fn header(&self, details: &Details) -> Result<Bytes, Fault> {
-        self.range(details, 0..self.summary(details)?.header_length)
+        self.range(details, 0..self.glance(details)?.header_length())
     }
 }
 
 /// The summary of a body that just arrived and is still in memory, put beside it for all who read it.
 pub fn summarise_arrival(journal: &dyn Journal, name: &BodyHash, body: &[u8]) -> Summary {
     let summary = summarise(body);
-    if let Ok(bytes) = codec::encode(&summary) {
-        // Without it the first reader computes it again.
-        let _ = journal.put_cache(vec![(cache_key(name), bytes.into())]);
-    }
+    put_summary(journal, name, &summary);
     summary
+}
+
+/// Without what is put here the first reader computes it again.
+fn put_summary(journal: &dyn Journal, name: &BodyHash, summary: &Summary) -> Bytes {
+    let encoded = Bytes::from(codec::encode(summary).unwrap_or_default());
+    if !encoded.is_empty() {
+        let _ = journal.put_cache(vec![(cache_key(name), encoded.clone())]);
+    }
+    encoded
+}
+
+/// The glance in an encoded summary; `None` where there is none.
+fn front_of(encoded: &[u8]) -> Option<Arc<[u8]>> {
+    let (_, length) = codec::decode_front::<Glance<&str, &[u8]>>(encoded).ok()?;
+    encoded.get(..length).map(Arc::from)
+}
+
+/// A body has one summary, whatever harmless prefixes its copies have; where prefix and body change each other's meaning, both have one together.
+fn name(details: &Details) -> Name {
+    let prefix = prefix(details);
+    if prefix.is_empty() || is_harmless(prefix) {
+        return Name { hash: details.body, prefix_length: prefix.len() as u64 };
+    }
+    let hash = BodyHash::of(&[&(prefix.len() as u64).to_le_bytes(), prefix, &details.body.0].concat());
+    Name { hash, prefix_length: 0 }
 }
 
 fn cache_key(name: &BodyHash) -> Vec<u8> {
@@ -142,7 +222,6 @@ fn whole(bytes: Bytes, expected: u64) -> Result<Bytes, Fault> {
 /// Whether a prefix is whole lines of fields that say nothing about the envelope and the structure, so that it only moves what follows: also
 /// where the body begins with no field, for at worst its first line continues a field that nobody asks for.
 fn is_harmless(prefix: &[u8]) -> bool {
-    const HARMLESS: [&str; 6] = ["Return-Path", "Delivered-To", "Received", "X-Original-To", "Envelope-To", "Received-SPF"];
     let known: usize =
         fields(prefix).filter(|field| HARMLESS.iter().any(|name| field.is(name))).map(|field| field.raw.len()).sum();
     prefix.ends_with(b"\n") && known == prefix.len()
@@ -150,7 +229,7 @@ fn is_harmless(prefix: &[u8]) -> bool {
 
 /// The summary of a body as that of a message with `length` octets of header before it.
 fn shifted(mut summary: Summary, length: u64) -> Summary {
-    summary.header_length += length;
+    summary.glance.header_length += length;
     let mut parts: Vec<&mut BodyPart> = vec![&mut summary.structure];
     while let Some(part) = parts.pop() {
         part.header_start += length;
@@ -183,18 +262,45 @@ mod tests {
         Details { prefix: prefix.map(Arc::from), size, ..(*plain).clone() }
     }
 
+    fn check_glance(glimpse: &Glimpse, message: &[u8], expected: &Summary) {
+        let (glance, expected) = (glimpse.read(), &expected.glance);
+        assert_eq!((glance.header_length, glimpse.header_length()), (expected.header_length, expected.header_length));
+        assert_eq!(
+            (glance.digest.base_subject, glance.digest.sent),
+            (expected.digest.base_subject.as_str(), expected.digest.sent)
+        );
+        assert_eq!(glance.digest.references, expected.digest.references);
+        assert_eq!(glance.excerpt, glimpse.front().1);
+        let header = &message[..usize::try_from(expected.header_length).unwrap()];
+        for names in [&["Subject"][..], &["Received"], &["RETURN-PATH", "to"], &["From", "Content-Type"], &["X"], &[""]] {
+            let filter = FieldFilter::new(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), false);
+            if let Some(excerpt) = glimpse.header_for(&filter) {
+                assert_eq!(filter.apply(excerpt), filter.apply(header), "{names:?} in {:?}", String::from_utf8_lossy(message));
+            }
+        }
+        assert!(glimpse.header_for(&FieldFilter::new(&["subject".to_owned()], false)).is_some());
+    }
+
     /// Twice: computed, and from the cache.
     fn check(prefix: &str, body: &[u8]) {
         let journal = Arc::new(MemoryJournal::new());
         let details = with_prefix(&journal, prefix, body);
-        let source = Source::new(journal);
+        let source = Source::new(journal.clone(), 1 << 20);
         let message = [prefix.as_bytes(), body].concat();
         let expected = summarise(&message);
         for _ in 0..2 {
-            assert_eq!(source.summary(&details), Ok(expected.clone()), "{:?}", String::from_utf8_lossy(&message));
+            let summary = source.summary(&details).unwrap();
+            // What is left out of the excerpt of a body is not what is left out of prefix and body: header_for knows.
+            let glance = Glance { excerpt: expected.glance.excerpt.clone(), ..summary.glance };
+            assert_eq!(Summary { glance, ..summary }, expected, "{:?}", String::from_utf8_lossy(&message));
+            check_glance(&source.glance(&details).unwrap(), &message, &expected);
         }
+        // Anew, from what the journal keeps; and computed where it keeps nothing.
+        check_glance(&Source::new(journal.clone(), 0).glance(&details).unwrap(), &message, &expected);
+        journal.put_cache(vec![(cache_key(&name(&details).hash), Bytes::new())]).unwrap();
+        check_glance(&Source::new(journal, 0).glance(&details).unwrap(), &message, &expected);
         assert_eq!(source.bytes(&details).unwrap(), message);
-        let header_length = usize::try_from(expected.header_length).unwrap();
+        let header_length = usize::try_from(expected.glance.header_length).unwrap();
         assert_eq!(source.header(&details).unwrap(), message[..header_length]);
         for start in [0, 1, prefix.len() - prefix.len().min(1), prefix.len(), message.len(), message.len() + 5] {
             for end in [start, start + 1, prefix.len(), prefix.len() + 3, message.len(), message.len() + 7] {
@@ -231,8 +337,8 @@ mod tests {
         let journal = Arc::new(MemoryJournal::new());
         let details = stored(&journal, b"Subject: x\r\n\r\nbody");
         journal.put_cache(vec![(cache_key(&details.body), Bytes::from_static(b"rubbish"))]).unwrap();
-        let summary = Source::new(journal.clone()).summary(&details).unwrap();
-        assert_eq!(summary.header_length, 14);
+        let summary = Source::new(journal.clone(), 1 << 20).summary(&details).unwrap();
+        assert_eq!(summary.glance.header_length, 14);
         assert_ne!(journal.cache(&cache_key(&details.body)).unwrap(), Some(Bytes::from_static(b"rubbish")));
     }
 
@@ -241,7 +347,7 @@ mod tests {
         let (journal, body) = (MemoryJournal::new(), b"Subject: x\r\n\r\nbody");
         let name = BodyHash::of(body);
         let summary = summarise_arrival(&journal, &name, body);
-        assert_eq!(summary.header_length, 14);
+        assert_eq!(summary.glance.header_length, 14);
         assert!(journal.cache(&cache_key(&name)).unwrap().is_some());
     }
 
@@ -250,7 +356,7 @@ mod tests {
         let journal = Arc::new(MemoryJournal::new());
         let short = Details { size: 99, ..(*stored(&journal, b"body")).clone() };
         let missing = details(BodyHash::of(b"nowhere"), 7, 0);
-        let source = Source::new(journal);
+        let source = Source::new(journal, 1 << 20);
         for details in [&short, &*missing] {
             assert!(matches!(source.bytes(details), Err(Fault::Damaged(_))));
             assert!(matches!(source.range(details, 0..6), Err(Fault::Damaged(_))));

@@ -11,6 +11,7 @@ mod connection;
 mod difference;
 mod dispatch;
 pub mod fetch;
+mod glances;
 pub mod message;
 pub mod reader;
 mod recorded;

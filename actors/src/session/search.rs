@@ -4,11 +4,11 @@ use bytes::Bytes;
 use carillon_protocol::command::{DateComparison, SearchKey};
 use carillon_protocol::date::Day;
 use carillon_protocol::flag::{Flag, FlagSet, SystemFlag};
-use carillon_protocol::mime::{Needle, Summary, body_text, header_text, message_text};
+use carillon_protocol::mime::{FieldFilter, Needle, Summary, body_text, header_text, message_text};
 use carillon_protocol::number::Uid;
 use carillon_protocol::set::UidSet;
 
-use super::message::Source;
+use super::message::{Glimpse, Source};
 use super::reader::{Reader, Seen};
 use super::resolve::BadSequence;
 use super::view::View;
@@ -40,7 +40,7 @@ pub enum BoundKey {
     /// Fewer octets.
     Smaller(u64),
     /// The text in a field of this name.
-    Header(String, Needle),
+    Header(String, FieldFilter, Needle),
     /// The text in the body.
     Body(Needle),
     /// The text anywhere.
@@ -80,7 +80,10 @@ pub fn bind(key: &SearchKey, view: &View) -> Result<BoundKey, BadSequence> {
         SearchKey::Sent(comparison, day) => BoundKey::Sent(*comparison, *day),
         SearchKey::Larger(size) => BoundKey::Larger(*size),
         SearchKey::Smaller(size) => BoundKey::Smaller(*size),
-        SearchKey::Header(name, text) => BoundKey::Header(name.clone(), Needle::new(text)),
+        SearchKey::Header(name, text) => {
+            let filter = FieldFilter::new(std::slice::from_ref(name), false);
+            BoundKey::Header(name.clone(), filter, Needle::new(text))
+        }
         SearchKey::Body(text) => BoundKey::Body(Needle::new(text)),
         SearchKey::Text(text) => BoundKey::Text(Needle::new(text)),
     })
@@ -124,7 +127,7 @@ pub fn search(reader: &Reader, key: &BoundKey, source: &Source) -> Result<Found,
 }
 
 impl BoundKey {
-    /// What has to be read: 0 nothing, 1 the summary, 2 the header, 3 all of the message.
+    /// What has to be read: 0 nothing, 1 the glance, 2 perhaps the header, 3 all of the message.
     fn cost(&self) -> u8 {
         match self {
             Self::And(keys) => keys.iter().map(Self::cost).max().unwrap_or(0),
@@ -151,6 +154,7 @@ impl BoundKey {
 struct Candidate<'a> {
     seen: Seen<'a>,
     source: &'a Source,
+    glance: Option<Glimpse>,
     summary: Option<Summary>,
     header: Option<Bytes>,
     whole: Option<Bytes>,
@@ -158,7 +162,7 @@ struct Candidate<'a> {
 
 impl<'a> Candidate<'a> {
     fn new(seen: Seen<'a>, source: &'a Source) -> Self {
-        Self { seen, source, summary: None, header: None, whole: None }
+        Self { seen, source, glance: None, summary: None, header: None, whole: None }
     }
 
     /// What cannot be known for damage is an error only where the rest of the key does not decide.
@@ -178,11 +182,17 @@ impl<'a> Candidate<'a> {
             BoundKey::Set(uids) => uids.contains(self.seen.uid),
             BoundKey::Internal(comparison, day) => is_day(details.internal_date.day(), *comparison, *day),
             BoundKey::Sent(comparison, day) => {
-                self.summary()?.digest.sent.is_some_and(|sent| is_day(sent.day(), *comparison, *day))
+                self.glance()?.read().digest.sent.is_some_and(|sent| is_day(sent.day(), *comparison, *day))
             }
             BoundKey::Larger(size) => details.size > *size,
             BoundKey::Smaller(size) => details.size < *size,
-            BoundKey::Header(name, needle) => header_text(&self.header()?, name).any(|text| needle.is_in(&text)),
+            BoundKey::Header(name, filter, needle) => {
+                let is_in = |header: &[u8]| header_text(header, name).any(|text| needle.is_in(&text));
+                match self.glance()?.header_for(filter).map(is_in) {
+                    Some(is_in) => is_in,
+                    None => is_in(&self.header()?),
+                }
+            }
             BoundKey::Body(needle) => {
                 let whole = self.whole()?;
                 body_text(&whole, &self.summary()?.structure).any(|text| needle.is_in(&text))
@@ -206,6 +216,14 @@ impl<'a> Candidate<'a> {
         unknown.map_or(Ok(true), Err)
     }
 
+    fn glance(&mut self) -> Result<&Glimpse, Fault> {
+        let glance = match self.glance.take() {
+            Some(glance) => glance,
+            None => self.source.glance(self.seen.details)?,
+        };
+        Ok(self.glance.insert(glance))
+    }
+
     fn summary(&mut self) -> Result<&Summary, Fault> {
         let summary = match self.summary.take() {
             Some(summary) => summary,
@@ -218,7 +236,7 @@ impl<'a> Candidate<'a> {
         if let Some(bytes) = self.whole.as_ref().or(self.header.as_ref()) {
             return Ok(bytes.clone());
         }
-        let length = self.summary()?.header_length;
+        let length = self.glance()?.header_length();
         let header = self.source.range(self.seen.details, 0..length)?;
         Ok(self.header.insert(header).clone())
     }

@@ -1,6 +1,7 @@
 //! SORT (RFC 5256 §2.2, §3): the messages that SEARCH found, in order.
 
-use std::cmp::Ordering;
+use std::borrow::Cow;
+use std::ops::Range;
 
 use carillon_protocol::command::{SortCriterion, SortKey};
 use carillon_protocol::mime::Digest;
@@ -8,7 +9,7 @@ use carillon_protocol::number::Uid;
 use carillon_protocol::set::UidSet;
 use unicode_normalization::UnicodeNormalization;
 
-use super::message::Source;
+use super::message::{Glimpse, Source};
 use super::reader::{Reader, Seen};
 use crate::refusal::Fault;
 
@@ -19,12 +20,13 @@ use crate::refusal::Fault;
 pub fn sort(reader: &Reader, uids: &UidSet, criteria: &[SortCriterion], source: &Source) -> Result<Vec<Uid>, Fault> {
     let criteria = effective(criteria);
     let reads_digest = criteria.iter().any(|criterion| !matches!(criterion.key, SortKey::Arrival | SortKey::Size));
-    let mut rows = Vec::new();
+    let mut rows = Rows::default();
     for seen in reader.messages(uids).filter(|seen| !seen.ghost) {
-        let digest = if reads_digest { source.digest(seen.details)? } else { Digest::default() };
-        rows.push((criteria.iter().map(|criterion| value(&seen, &digest, criterion.key)).collect(), seen.uid));
+        let glimpse = if reads_digest { source.glance_for_order(seen.details)? } else { Glimpse::default() };
+        let digest = if reads_digest { glimpse.read().digest } else { Digest::default() };
+        rows.add(&seen, &digest, &criteria);
     }
-    Ok(sorted(rows, &criteria))
+    Ok(rows.sorted())
 }
 
 /// A key that comes again decides nothing.
@@ -38,55 +40,99 @@ fn effective(criteria: &[SortCriterion]) -> Vec<SortCriterion> {
     kept
 }
 
-/// What one criterion compares. One criterion gives one kind.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Value {
-    Moment(i64),
-    Size(u64),
-    Text(String),
+/// The messages with what is compared of each: octets whose order is the order of the criteria, one behind the other in one buffer.
+#[derive(Default)]
+struct Rows {
+    keys: Vec<u8>,
+    rows: Vec<Row>,
 }
 
-fn value(seen: &Seen<'_>, digest: &Digest, key: SortKey) -> Value {
-    match key {
-        SortKey::Arrival => Value::Moment(seen.details.internal_date.unix_seconds),
-        SortKey::Date => Value::Moment(sent(seen, digest)),
-        SortKey::Size => Value::Size(seen.details.size),
-        SortKey::Cc => Value::Text(collation_key(&digest.cc)),
-        SortKey::From => Value::Text(collation_key(&digest.from)),
-        SortKey::To => Value::Text(collation_key(&digest.to)),
-        SortKey::Subject => Value::Text(collation_key(&digest.base_subject)),
+struct Row {
+    /// The first octets of the key, so that most comparisons need not look further.
+    front: u64,
+    key: Range<usize>,
+    uid: Uid,
+}
+
+impl Rows {
+    fn add(&mut self, seen: &Seen<'_>, digest: &Digest<&str>, criteria: &[SortCriterion]) {
+        let start = self.keys.len();
+        for criterion in criteria {
+            let from = self.keys.len();
+            self.value(seen, digest, criterion.key);
+            if criterion.reverse {
+                // No value is the beginning of another, so this turns the order round.
+                self.keys.iter_mut().skip(from).for_each(|octet| *octet = !*octet);
+            }
+        }
+        let mut front = [0; 8];
+        let key = self.keys.get(start..).unwrap_or_default();
+        front.iter_mut().zip(key).for_each(|(to, octet)| *to = *octet);
+        self.rows.push(Row { front: u64::from_be_bytes(front), key: start..self.keys.len(), uid: seen.uid });
+    }
+
+    fn value(&mut self, seen: &Seen<'_>, digest: &Digest<&str>, key: SortKey) {
+        match key {
+            SortKey::Arrival => self.moment(seen.details.internal_date.unix_seconds),
+            SortKey::Date => self.moment(sent(seen, digest)),
+            SortKey::Size => self.keys.extend_from_slice(&seen.details.size.to_be_bytes()),
+            SortKey::Cc => self.text(digest.cc),
+            SortKey::From => self.text(digest.from),
+            SortKey::To => self.text(digest.to),
+            SortKey::Subject => self.text(digest.base_subject),
+        }
+    }
+
+    fn moment(&mut self, seconds: i64) {
+        let above_all_negative = seconds.cast_unsigned() ^ (1 << 63);
+        self.keys.extend_from_slice(&above_all_negative.to_be_bytes());
+    }
+
+    /// Ended by two NUL; a NUL inside becomes NUL and 1, which comes behind the end and before all else.
+    fn text(&mut self, text: &str) {
+        let text = collation_key(text);
+        for (index, piece) in text.as_bytes().split(|octet| *octet == 0).enumerate() {
+            if index > 0 {
+                self.keys.extend_from_slice(&[0, 1]);
+            }
+            self.keys.extend_from_slice(piece);
+        }
+        self.keys.extend_from_slice(&[0, 0]);
+    }
+
+    /// Rows come in the order of their numbers, and the sort keeps it where values are equal, with REVERSE too.
+    fn sorted(mut self) -> Vec<Uid> {
+        let key = |row: &Row| self.keys.get(row.key.clone());
+        self.rows.sort_by(|one, other| one.front.cmp(&other.front).then_with(|| key(one).cmp(&key(other))));
+        self.rows.into_iter().map(|row| row.uid).collect()
     }
 }
 
 /// The sent date in seconds since 1970, UTC; INTERNALDATE where there is none (RFC 5256 §2.2).
-pub(super) fn sent(seen: &Seen<'_>, digest: &Digest) -> i64 {
+pub(super) fn sent(seen: &Seen<'_>, digest: &Digest<&str>) -> i64 {
     digest.sent.unwrap_or(seen.details.internal_date).unix_seconds
 }
 
 /// A text such that octet order is the order of i;unicode-casemap (RFC 5051 §2): capitals, decomposed. So `_` comes after the letters.
-pub(super) fn collation_key(text: &str) -> String {
-    if text.is_ascii() { text.to_ascii_uppercase() } else { text.chars().flat_map(char::to_uppercase).nfkd().collect() }
-}
-
-/// Rows come in the order of their numbers, and the sort keeps it where values are equal, with REVERSE too.
-fn sorted(mut rows: Vec<(Vec<Value>, Uid)>, criteria: &[SortCriterion]) -> Vec<Uid> {
-    rows.sort_by(|(one, _), (other, _)| {
-        let orders = criteria.iter().zip(one.iter().zip(other)).map(|(criterion, (one, other))| {
-            let order = one.cmp(other);
-            if criterion.reverse { order.reverse() } else { order }
-        });
-        orders.fold(Ordering::Equal, Ordering::then)
-    });
-    rows.into_iter().map(|(_, uid)| uid).collect()
+pub(super) fn collation_key(text: &str) -> Cow<'_, str> {
+    if !text.is_ascii() {
+        Cow::Owned(text.chars().flat_map(char::to_uppercase).nfkd().collect())
+    } else if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        Cow::Owned(text.to_ascii_uppercase())
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Ordering;
     use std::sync::Arc;
 
     use carillon_protocol::date::InternalDate;
     use carillon_protocol::flag::FlagSet;
     use carillon_storage::{BodyHash, MemoryJournal};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::mailbox::event::Details;
@@ -109,7 +155,7 @@ mod tests {
             criteria.iter().map(|(reverse, key)| SortCriterion { reverse: *reverse, key: *key }).collect();
         let reader = server.select(Mode::ReadOnly).reader();
         let all = UidSet::from_range(Uid::MIN, Uid::MAX);
-        sort(&reader, &all, &criteria, &Source::new(journal)).unwrap().into_iter().map(Uid::get).collect()
+        sort(&reader, &all, &criteria, &Source::new(journal, 1 << 20)).unwrap().into_iter().map(Uid::get).collect()
     }
 
     #[test]
@@ -155,6 +201,33 @@ mod tests {
         let headers = ["Date: 1 Jan 1970 00:16:38 +0000\r\n", "Date: rubbish\r\n", "Date: 1 Jan 1970 00:16:37 +0000\r\n"];
         // 998, 998, 997.
         assert_eq!(sort_headers(&headers, &[(false, SortKey::Date)]), [3, 1, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_octets_have_the_order_of_the_criteria(
+            messages in proptest::collection::vec(("[a-bA-B\0\x01\u{e9}\u{ff}]{0,3}", "[aB\0]{0,2}", -3_i64..3), 0..12),
+            reverses: [bool; 3],
+        ) {
+            let mut server = Server::new(10);
+            messages.iter().for_each(|(.., seconds)| server.append(&FlagSet::new(), details(BodyHash::of(b""), 0, *seconds)));
+            let reader = server.select(Mode::ReadOnly).reader();
+            let keys = [SortKey::Subject, SortKey::Arrival, SortKey::From];
+            let criteria: Vec<SortCriterion> = keys.into_iter().zip(reverses).map(|(key, reverse)| SortCriterion { reverse, key }).collect();
+            let mut rows = Rows::default();
+            for (seen, (subject, from, _)) in reader.all().zip(&messages) {
+                rows.add(&seen, &Digest { base_subject: subject.as_str(), from: from.as_str(), ..Digest::default() }, &criteria);
+            }
+            let mut expected: Vec<u32> = (1..).take(messages.len()).collect();
+            let [by_subject, by_arrival, by_from] = reverses.map(|reverse| move |order: Ordering| if reverse { order.reverse() } else { order });
+            expected.sort_by(|one, other| {
+                let (one, other) = (&messages[*one as usize - 1], &messages[*other as usize - 1]);
+                by_subject(collation_key(&one.0).cmp(&collation_key(&other.0)))
+                    .then(by_arrival(one.2.cmp(&other.2)))
+                    .then(by_from(collation_key(&one.1).cmp(&collation_key(&other.1))))
+            });
+            prop_assert_eq!(rows.sorted().into_iter().map(Uid::get).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub fn thread(
 ) -> Result<Vec<Thread>, Fault> {
     let mut rows = Vec::new();
     for seen in reader.messages(uids).filter(|seen| !seen.ghost) {
-        let digest = source.digest(seen.details)?;
+        let glimpse = source.glance_for_order(seen.details)?;
+        let digest = glimpse.read().digest;
         let number = match numbering {
             Numbering::Seq => seen.seq.get(),
             Numbering::Uid => Uid::get(seen.uid),
@@ -48,10 +49,10 @@ pub fn thread(
         rows.push(Row {
             number,
             sent: sent(&seen, &digest),
-            subject: collation_key(&digest.base_subject),
+            subject: collation_key(digest.base_subject).into_owned(),
             is_reply: digest.is_reply,
-            message_id: digest.message_id,
-            references: digest.references,
+            message_id: digest.message_id.map(str::to_owned),
+            references: digest.references.into_iter().map(str::to_owned).collect(),
         });
     }
     Ok(match algorithm {

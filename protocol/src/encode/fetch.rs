@@ -9,6 +9,7 @@ use super::structure::{body_structure, envelope};
 use crate::command::{Section, SectionText};
 use crate::flag::{FlagSet, SystemFlag};
 use crate::mailbox_name::NameFormat;
+use crate::mime::{BodyPart, Envelope};
 use crate::number::SeqNum;
 use crate::response::{FetchData, Rfc822Item};
 
@@ -45,27 +46,15 @@ impl FetchLine {
                 out.extend_from_slice(b"RFC822.SIZE ");
                 number(out, *size);
             }
-            FetchData::Envelope(value) => {
-                out.extend_from_slice(b"ENVELOPE ");
-                envelope(out, value, format.utf8);
-            }
-            FetchData::Body(part) => {
-                out.extend_from_slice(b"BODY ");
-                body_structure(out, part, false, format.utf8);
-            }
-            FetchData::BodyStructure(part) => {
-                out.extend_from_slice(b"BODYSTRUCTURE ");
-                body_structure(out, part, true, format.utf8);
-            }
+            FetchData::Envelope(value) => write_envelope(out, value, format),
+            FetchData::Body(part) => write_body(out, part, format),
+            FetchData::BodyStructure(part) => write_body_structure(out, part, format),
             FetchData::Rfc822(item, bytes) => {
                 out.extend_from_slice(item.name().as_bytes());
                 out.push(b' ');
                 literal(out, bytes);
             }
-            FetchData::Section { section, origin, data } => {
-                section_name(out, section, *origin);
-                data_or_nil(out, data.as_ref(), literal);
-            }
+            FetchData::Section { section, origin, data } => write_section(out, section, *origin, data.as_ref()),
             FetchData::Binary { part, origin, data } => {
                 part_name(out, b"BINARY[", part, *origin);
                 data_or_nil(out, data.as_ref(), binary_literal);
@@ -76,6 +65,30 @@ impl FetchLine {
                 number(out, *size);
             }
         }
+    }
+
+    /// Writes ENVELOPE: as [`FetchLine::datum`] does, without taking what is written.
+    pub fn envelope(&mut self, out: &mut Vec<u8>, format: NameFormat, value: &Envelope) {
+        self.blank(out);
+        write_envelope(out, value, format);
+    }
+
+    /// Writes BODY in the same way.
+    pub fn body(&mut self, out: &mut Vec<u8>, format: NameFormat, part: &BodyPart) {
+        self.blank(out);
+        write_body(out, part, format);
+    }
+
+    /// Writes BODYSTRUCTURE in the same way.
+    pub fn body_structure(&mut self, out: &mut Vec<u8>, format: NameFormat, part: &BodyPart) {
+        self.blank(out);
+        write_body_structure(out, part, format);
+    }
+
+    /// Writes `BODY[section]<origin>` in the same way.
+    pub fn section(&mut self, out: &mut Vec<u8>, section: &Section, origin: Option<u32>, data: Option<&Bytes>) {
+        self.blank(out);
+        write_section(out, section, origin, data);
     }
 
     /// Writes `BODY[section]<origin>` and the head of its literal. The caller must send exactly `length` octets next.
@@ -138,6 +151,26 @@ fn write_flags(out: &mut Vec<u8>, flags: &FlagSet, recent: bool) {
         out.pop();
     }
     out.push(b')');
+}
+
+fn write_envelope(out: &mut Vec<u8>, value: &Envelope, format: NameFormat) {
+    out.extend_from_slice(b"ENVELOPE ");
+    envelope(out, value, format.utf8);
+}
+
+fn write_body(out: &mut Vec<u8>, part: &BodyPart, format: NameFormat) {
+    out.extend_from_slice(b"BODY ");
+    body_structure(out, part, false, format.utf8);
+}
+
+fn write_body_structure(out: &mut Vec<u8>, part: &BodyPart, format: NameFormat) {
+    out.extend_from_slice(b"BODYSTRUCTURE ");
+    body_structure(out, part, true, format.utf8);
+}
+
+fn write_section(out: &mut Vec<u8>, section: &Section, origin: Option<u32>, data: Option<&Bytes>) {
+    section_name(out, section, origin);
+    data_or_nil(out, data, literal);
 }
 
 fn section_name(out: &mut Vec<u8>, section: &Section, origin: Option<u32>) {

@@ -161,6 +161,26 @@ fn a_fetch_in_pieces_is_the_same_as_whole() {
     assert_eq!(String::from_utf8(out).unwrap(), wire(Untagged::Fetch(SeqNum::MIN, whole)));
 }
 
+#[test]
+fn what_is_only_borrowed_is_written_the_same() {
+    let (envelope, part) = (Envelope { subject: Some(b"s".to_vec()), ..Envelope::default() }, text_part(3, 1));
+    let section = Section { part: vec![2], text: Some(SectionText::Mime) };
+    let (mut out, format) = (Vec::new(), NameFormat::default());
+    let mut line = FetchLine::begin(&mut out, SeqNum::MIN);
+    line.envelope(&mut out, format, &envelope);
+    line.body(&mut out, format, &part);
+    line.body_structure(&mut out, format, &part);
+    line.section(&mut out, &section, None, None);
+    line.end(&mut out);
+    let whole = vec![
+        FetchData::Envelope(Box::new(envelope)),
+        FetchData::Body(Box::new(part.clone())),
+        FetchData::BodyStructure(Box::new(part)),
+        FetchData::Section { section, origin: None, data: None },
+    ];
+    assert_eq!(String::from_utf8(out).unwrap(), wire(Untagged::Fetch(SeqNum::MIN, whole)));
+}
+
 fn text_part(size: u64, lines: u64) -> BodyPart {
     BodyPart {
         media_type: "TEXT".into(),

@@ -15,23 +15,23 @@ const LONGEST_ID: usize = 2000;
 
 /// The sort and thread keys of a message. Texts are decoded and folded ([`folded`]), so that they compare as they stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Digest {
+pub struct Digest<Text = String> {
     /// The Date field; `None` where it is missing or no date: then INTERNALDATE counts (RFC 5256 §2.2).
     pub sent: Option<InternalDate>,
     /// The base subject, folded.
-    pub base_subject: String,
+    pub base_subject: Text,
     /// Whether the subject marks a reply or a forward (RFC 5256 §3, REFERENCES step 5).
     pub is_reply: bool,
     /// The mailbox (local part) of the first From address, folded; empty where there is none.
-    pub from: String,
+    pub from: Text,
     /// The same of To.
-    pub to: String,
+    pub to: Text,
     /// The same of Cc.
-    pub cc: String,
+    pub cc: Text,
     /// The normalised message id.
-    pub message_id: Option<String>,
+    pub message_id: Option<Text>,
     /// The ancestors from the oldest to the parent: References, or the first id of In-Reply-To (RFC 5256 §3, REFERENCES step 1).
-    pub references: Vec<String>,
+    pub references: Vec<Text>,
 }
 
 impl Digest {
@@ -203,12 +203,12 @@ mod tests {
     fn digests() {
         let header = b"From: \"A\" <Ann@x>\r\nTo: g: b@y;\r\nSubject: Re: [l] =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\
             Message-ID: <\"m\"@x>\r\nReferences: <1@x>\r\n <2@x>\r\nIn-Reply-To: <3@x>\r\n\r\n";
-        let digest = crate::mime::summarise(header).digest;
+        let digest = crate::mime::summarise(header).glance.digest;
         assert_eq!((digest.from.as_str(), digest.to.as_str(), digest.cc.as_str()), ("ann", "g", ""));
         assert_eq!((digest.base_subject.as_str(), digest.is_reply), ("grüsse", true));
         assert_eq!(digest.message_id.as_deref(), Some("m@x"));
         assert_eq!(digest.references, ["1@x", "2@x"]);
-        let digest = crate::mime::summarise(b"In-Reply-To: text <3@x> <4@x>\r\n\r\n").digest;
+        let digest = crate::mime::summarise(b"In-Reply-To: text <3@x> <4@x>\r\n\r\n").glance.digest;
         assert_eq!(digest.references, ["3@x"]);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::glance::is_common;
+
 /// A field of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -99,21 +101,46 @@ fn blank_line(header: &[u8]) -> Range<usize> {
     start..length
 }
 
-/// HEADER.FIELDS, or HEADER.FIELDS.NOT where `except` (RFC 9051 §6.4.5.1): the fields with these names, or all others, as they
-/// stand,
-/// then the blank line where the header has one. Names are compared without case.
-pub fn filter_fields(header: &[u8], names: &[String], except: bool) -> Vec<u8> {
-    let mut sorted: Vec<Vec<u8>> = names.iter().map(|name| name.to_ascii_lowercase().into_bytes()).collect();
-    sorted.sort_unstable();
-    let mut found = Vec::new();
-    for field in fields(header) {
-        let is_named = sorted.binary_search(&field.name.to_ascii_lowercase()).is_ok();
-        if is_named != except {
+/// HEADER.FIELDS, or HEADER.FIELDS.NOT (RFC 9051 §6.4.5.1), made ready for many headers. Names are compared without case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldFilter {
+    /// In small letters, ascending, none twice.
+    names: Vec<Vec<u8>>,
+    pub(super) except: bool,
+    /// Those of them that no excerpt holds.
+    pub(super) uncommon: Vec<Vec<u8>>,
+}
+
+impl FieldFilter {
+    /// Keeps the fields with these names, or all others where `except`.
+    pub fn new(names: &[String], except: bool) -> Self {
+        let mut names: Vec<Vec<u8>> = names.iter().map(|name| name.to_ascii_lowercase().into_bytes()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let uncommon = names.iter().filter(|name| !is_common(name)).cloned().collect();
+        Self { names, except, uncommon }
+    }
+
+    /// Whether a field with this name is one of those named.
+    pub fn names(&self, name: &[u8]) -> bool {
+        let small = || name.iter().map(u8::to_ascii_lowercase);
+        self.names.binary_search_by(|other| other.iter().copied().cmp(small())).is_ok()
+    }
+
+    /// The fields as they stand, then the blank line where the header has one.
+    pub fn apply(&self, header: &[u8]) -> Vec<u8> {
+        let mut found = Vec::new();
+        for field in fields(header).filter(|field| self.names(field.name) != self.except) {
             found.extend_from_slice(field.raw);
         }
+        found.extend_from_slice(header.get(blank_line(header)).unwrap_or_default());
+        found
     }
-    found.extend_from_slice(header.get(blank_line(header)).unwrap_or_default());
-    found
+}
+
+/// A [`FieldFilter`] for one header.
+pub fn filter_fields(header: &[u8], names: &[String], except: bool) -> Vec<u8> {
+    FieldFilter::new(names, except).apply(header)
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::address::addresses;
+use super::digest::Digest;
+use super::glance::{Excerpt, Glance};
 use super::header::{Field, fields, header_length, line_end};
 use super::parameter::{content_type, disposition, first_token, languages, parameter};
 use super::{BodyPart, Envelope, PartContent};
-use crate::mime::digest::Digest;
 
 /// The deepest nesting of parts that is taken apart; what is deeper is one opaque part.
 pub const MAX_DEPTH: usize = 64;
@@ -18,14 +19,12 @@ pub const MAX_ADDRESSES: usize = 20_000;
 /// All that is computed of a message once and kept: a cache that can be made again from the bytes at any time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Summary {
-    /// The length of the message's header, its blank line included.
-    pub header_length: u64,
+    /// What is asked of every message. It stands first, so that the rest need not be read for it.
+    pub glance: Glance,
     /// ENVELOPE.
     pub envelope: Envelope,
     /// BODYSTRUCTURE, with offsets from the message's first octet.
     pub structure: BodyPart,
-    /// What SORT, THREAD and SEARCH SENT... ask.
-    pub digest: Digest,
 }
 
 /// Takes a message apart. Every input has a summary, however broken: what is not MIME is text/plain in us-ascii.
@@ -36,7 +35,8 @@ pub fn summarise(message: &[u8]) -> Summary {
     let header = message.get(..usize::try_from(structure.body_start).unwrap_or(usize::MAX)).unwrap_or_default();
     let envelope = scanner.envelope(header);
     let digest = Digest::of(header, &envelope);
-    Summary { header_length: structure.body_start, envelope, structure, digest }
+    let glance = Glance { header_length: structure.body_start, excerpt: Excerpt::of(header), digest };
+    Summary { glance, envelope, structure }
 }
 
 /// What a part without Content-Type is.

@@ -5,7 +5,6 @@ use carillon_protocol::flag::{FlagChange, FlagSet, SystemFlag};
 use carillon_protocol::set::{Numbering, SequenceSet, UidSet};
 
 use super::super::fetch::{self, Plan};
-use super::super::message::Source;
 use super::super::reply::{self, Ending, Reply};
 use super::super::state::Session;
 use super::super::view::Mode;
@@ -62,7 +61,7 @@ async fn stream(session: &mut Session, plan: &Plan, uids: &UidSet) -> Result<Opt
     let mut rest = uids.clone();
     while !rest.is_empty() {
         let reader = session.selected()?.view.reader();
-        let source = Source::new(session.doors.core.journal.store().clone());
+        let source = session.doors.core.source.clone();
         let (plan, format) = (plan.clone(), session.connection.format());
         let job = move || fetch::encode_batch(&reader, &rest, &plan, &source, format, BATCH_BYTES);
         let batch = session.doors.core.placement.run(job).await?;

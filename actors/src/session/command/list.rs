@@ -5,7 +5,6 @@ use carillon_protocol::mailbox_name::MailboxName;
 use carillon_protocol::pattern::Pattern;
 use carillon_protocol::response::{ListAttribute, ListEntry, ListName, ListResponse, Untagged};
 
-use super::super::message::Source;
 use super::super::reply::{self, Ending, Reply};
 use super::super::search;
 use super::super::state::Session;
@@ -69,7 +68,7 @@ async fn holds(session: &mut Session, mailbox: crate::id::MailboxId, text: Strin
     let look = session.open(mailbox).await?.peek().await?;
     let view = View::new(mailbox, Mode::ReadOnly, look);
     let key = search::bind(&SearchKey::Text(text), &view)?;
-    let (reader, source) = (view.reader(), Source::new(session.doors.core.journal.store().clone()));
+    let (reader, source) = (view.reader(), session.doors.core.source.clone());
     let found = session.doors.core.placement.run(move || search::search(&reader, &key, &source)).await??;
     Ok(!found.uids.is_empty())
 }

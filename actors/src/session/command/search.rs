@@ -70,7 +70,7 @@ async fn in_pool<T: Send + 'static>(
     reader: Reader,
     job: impl FnOnce(&Reader, &Source) -> T + Send + 'static,
 ) -> Result<T, Fault> {
-    let source = Source::new(session.doors.core.journal.store().clone());
+    let source = session.doors.core.source.clone();
     session.doors.core.placement.run(move || job(&reader, &source)).await
 }
 

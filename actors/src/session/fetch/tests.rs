@@ -29,7 +29,7 @@ impl Fixture {
     }
 
     fn batch(&mut self, uids: &UidSet, plan: &Plan, max_bytes: usize) -> Batch {
-        let (view, source) = (self.server.select(Mode::ReadWrite), Source::new(self.journal.clone()));
+        let (view, source) = (self.server.select(Mode::ReadWrite), Source::new(self.journal.clone(), 1 << 20));
         encode_batch(&view.reader(), uids, plan, &source, NameFormat::default(), max_bytes)
     }
 

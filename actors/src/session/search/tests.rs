@@ -42,7 +42,7 @@ impl Fixture {
 
     fn found(&self, key: &SearchKey) -> String {
         let key = bind(key, &self.view).unwrap();
-        let found = search(&self.view.reader(), &key, &Source::new(self.journal.clone())).unwrap();
+        let found = search(&self.view.reader(), &key, &Source::new(self.journal.clone(), 1 << 20)).unwrap();
         assert_eq!(found.damage, None);
         found.uids.to_string()
     }
@@ -112,7 +112,7 @@ fn a_sequence_set_is_a_key_in_every_form() {
     let empty = Server::new(1).select(Mode::ReadWrite);
     for key in [by_number("1"), by_number("*"), by_number("1:*"), not(by_number("1:*")), by_uid("*")] {
         let key = bind(&key, &empty).unwrap();
-        assert_eq!(search(&empty.reader(), &key, &Source::new(fixture.journal.clone())), Ok(Found::default()));
+        assert_eq!(search(&empty.reader(), &key, &Source::new(fixture.journal.clone(), 1 << 20)), Ok(Found::default()));
     }
 }
 
@@ -181,7 +181,7 @@ fn damage_leaves_out_only_what_it_hides() {
     fixture.view = fixture.server.select(Mode::ReadWrite);
     let searched = |key: &SearchKey| {
         let key = bind(key, &fixture.view).unwrap();
-        search(&fixture.view.reader(), &key, &Source::new(fixture.journal.clone())).unwrap()
+        search(&fixture.view.reader(), &key, &Source::new(fixture.journal.clone(), 1 << 20)).unwrap()
     };
     let found = searched(&SearchKey::Text("hello".to_owned()));
     assert_eq!(found.uids, uids([2, 6, 8]));

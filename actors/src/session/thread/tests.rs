@@ -151,7 +151,9 @@ fn messages_of_a_mailbox() {
     server.expunge(&crate::session::testing::uids([4]));
     server.append(&FlagSet::new(), stored(&journal, b"Subject: last\r\n\r\n"));
     let (reader, all) = (server.select(Mode::ReadOnly).reader(), UidSet::from_range(Uid::MIN, Uid::MAX));
-    let by = |algorithm, numbering| show(&thread(&reader, &all, algorithm, numbering, &Source::new(journal.clone())).unwrap());
+    let by = |algorithm, numbering| {
+        show(&thread(&reader, &all, algorithm, numbering, &Source::new(journal.clone(), 1 << 20)).unwrap())
+    };
     assert_eq!(by(ThreadAlgorithm::References, Numbering::Seq), "(1 (2)(3))(4)");
     assert_eq!(by(ThreadAlgorithm::OrderedSubject, Numbering::Uid), "(1 (2)(3))(5)");
 }
