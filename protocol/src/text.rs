@@ -5,6 +5,13 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+/// Whether a word is a method of HTTP (RFC 9110 §9). A line that begins with one is no command of mail: it comes from a browser that a web page uses, and what
+/// follows it must not be taken for commands.
+pub fn is_http_method(word: &[u8]) -> bool {
+    let methods: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
+    methods.contains(&word)
+}
+
 /// A value that no debug output, trace or error shows, in any build.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T>(T);

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
+use carillon_protocol::text::is_http_method;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 
@@ -112,11 +113,19 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin, D: Delivery>(
     }
 }
 
+/// Whether a line begins a request of HTTP, whose body could hold commands.
+fn is_http(line: &[u8]) -> bool {
+    line.split(|byte| *byte == b' ').next().is_some_and(is_http_method)
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin, D: Delivery> Connection<'_, S, D> {
     async fn run(&mut self) -> Result<(), Halt> {
         loop {
             let Some(line) = self.line().await? else { return Ok(()) };
             self.commands += 1;
+            if self.hello.is_none() && line.as_ref().is_ok_and(|line| is_http(line)) {
+                return Err(Halt::Farewell(Reply::new(421, "5.7.0", "this is LMTP")));
+            }
             let reply = match line.and_then(|line| command::parse(&line)) {
                 Ok(Command::Quit) => {
                     self.reply(&Reply::new(221, "2.0.0", "bye"));

@@ -4,6 +4,7 @@ use carillon_protocol::command::{Frame, Tag};
 use carillon_protocol::frame::{FrameLimits, Limit, Step};
 use carillon_protocol::grammar::{self, CommandError};
 use carillon_protocol::response::{Response, ResponseCode, Status, Untagged};
+use carillon_protocol::text::is_http_method;
 use tokio::time::{Instant, sleep_until};
 
 use super::arriving::Arriving;
@@ -180,7 +181,7 @@ impl Session {
         match error {
             CommandError::Syntax(error) => {
                 self.bad_commands += 1;
-                if self.login.is_none() && error.tag.as_ref().is_some_and(is_http_method) {
+                if self.login.is_none() && error.tag.as_ref().is_some_and(|tag| is_http_method(tag.as_str().as_bytes())) {
                     self.bells.stop(Farewell::OtherProtocol);
                     return;
                 }
@@ -230,9 +231,4 @@ impl Session {
             }
         }
     }
-}
-
-/// A line that begins so is a request of HTTP (RFC 9110 §9), whose body could hold commands.
-fn is_http_method(tag: &Tag) -> bool {
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"].contains(&tag.as_str())
 }
