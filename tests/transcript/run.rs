@@ -1,17 +1,13 @@
 //! Playing a transcript.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
-use carillon_protocol::decode::decode;
-use carillon_protocol::mailbox_name::NameFormat;
-use carillon_protocol::response::{Response, ResponseCode, Untagged};
-
+use super::grammar::well_formed;
 use super::pattern::{Pattern, Variables, value_of, variable};
 use super::script::{Action, Expect, Piece, Script};
 use super::simulated;
+use crate::support::lmtp::deliver;
 use crate::support::server::{Server, Target};
 use crate::support::wire::{PATIENCE, Silence, Wire};
 
@@ -220,6 +216,9 @@ impl Stage<'_> {
                 Ok(got) => got,
                 Err(silence) => return Err(Failure::At(line, format!("expected {text}\n  got nothing: {silence:?}"))),
             };
+            if self.strict {
+                well_formed(&got).map_err(|problem| Failure::At(line, format!("not well-formed: {problem}: {}", show(&got))))?;
+            }
             let forbidden =
                 open.iter().find(|expected| expected.kind == Expect::Never && expected.pattern.matches(&got, &mut variables));
             if let Some(never) = forbidden {
@@ -367,7 +366,7 @@ impl Stage<'_> {
             }
             return self.append(&["append".to_owned(), "INBOX".to_owned()], Some(body)).map_err(failed);
         };
-        lmtp(address, &recipient, body).map_err(failed)
+        deliver(address, &recipient, body).map_err(failed)
     }
 
     fn compare(&self, left: &str, operator: &str, right: &str) -> Result<(), String> {
@@ -404,36 +403,6 @@ fn find(open: &[Expected<'_>], got: &[u8], variables: &mut Variables) -> Option<
     })
 }
 
-/// Whether a response is one of the grammar, read by the decoder of carillon-protocol; and pure ASCII outside its literals.
-fn well_formed(response: &[u8]) -> Result<(), String> {
-    let decoded = decode(response, NameFormat::default()).map_err(|error| error.to_string())?;
-    let code = match &decoded {
-        Response::Untagged(Untagged::Other(_)) => return Err("not understood by the decoder".to_owned()),
-        Response::Untagged(Untagged::Status(status)) | Response::Tagged(_, status) => status.code.clone(),
-        _ => None,
-    };
-    if let Some(ResponseCode::Other(code)) = code {
-        return Err(format!("unknown response code {code}"));
-    }
-    let mut rest = response;
-    while let Some(end) = rest.windows(3).position(|three| three == b"}\r\n") {
-        let line = &rest[..end];
-        let digits = line.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-        let length: usize =
-            std::str::from_utf8(&line[end - digits..]).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
-        ascii(line)?;
-        rest = rest.get(end + 3 + length..).unwrap_or_default();
-    }
-    ascii(rest)
-}
-
-fn ascii(line: &[u8]) -> Result<(), String> {
-    match line.iter().find(|byte| !(0x20..0x7f).contains(*byte)) {
-        Some(byte) => Err(format!("byte {byte:#04x} outside a literal")),
-        None => Ok(()),
-    }
-}
-
 /// Waits for the `+` of a literal; false if the server refused it, whose reply is then read as usual.
 fn may_go_on(wire: &mut Wire) -> Result<bool, String> {
     let mut before: Vec<Vec<u8>> = Vec::new();
@@ -468,38 +437,6 @@ fn substitute(text: &[u8], variables: &Variables) -> Result<Vec<u8>, String> {
         }
     }
     Ok(result)
-}
-
-/// Delivers one message to one recipient (RFC 2033).
-pub fn lmtp(address: std::net::SocketAddr, recipient: &str, body: &[u8]) -> Result<(), String> {
-    let text = |error: std::io::Error| format!("LMTP: {error}");
-    let mut stream = TcpStream::connect(address).map_err(text)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
-    let mut reader = BufReader::new(stream.try_clone().map_err(text)?);
-    let mut reply = |wanted: char| -> Result<(), String> {
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).map_err(text)?;
-            if line.as_bytes().get(3) == Some(&b'-') {
-                continue;
-            }
-            return if line.starts_with(wanted) { Ok(()) } else { Err(format!("LMTP: {line}")) };
-        }
-    };
-    reply('2')?;
-    for (command, wanted) in
-        [("LHLO test", '2'), ("MAIL FROM:<sender@example.org>", '2'), (&format!("RCPT TO:<{recipient}>"), '2'), ("DATA", '3')]
-    {
-        stream.write_all(format!("{command}\r\n").as_bytes()).map_err(text)?;
-        reply(wanted)?;
-    }
-    for line in body.split_inclusive(|byte| *byte == b'\n') {
-        let stuffing: &[u8] = if line.starts_with(b".") { b"." } else { b"" };
-        stream.write_all(&[stuffing, line].concat()).map_err(text)?;
-    }
-    stream.write_all(b".\r\n").map_err(text)?;
-    reply('2')?;
-    stream.write_all(b"QUIT\r\n").map_err(text)
 }
 
 fn show(bytes: &[u8]) -> String {
