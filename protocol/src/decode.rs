@@ -60,7 +60,8 @@ pub fn decode(bytes: &[u8], format: NameFormat) -> Result<Response, DecodeError>
             Untagged::Other(cursor.text())
         })));
     }
-    let word = cursor.word();
+    // To the blank: a tag may hold `]` (RFC 3501 §9, ASTRING-CHAR).
+    let word = cursor.until(|byte| byte == b' ');
     let Some(tag) = std::str::from_utf8(word).ok().and_then(Tag::new) else { return Err(cursor.error("a tag, + or *")) };
     cursor.blank()?;
     match condition(cursor.word()) {
