@@ -1,7 +1,7 @@
 //! Changes whose owner died before it answered: the log says whether they were made (design.md §2, "Failing").
 
 use carillon_protocol::mailbox_name::MailboxName;
-use carillon_protocol::number::UidValidity;
+use carillon_protocol::number::{Uid, UidValidity};
 use carillon_protocol::set::UidSet;
 use carillon_storage::{LogId, Position, Record};
 
@@ -61,7 +61,7 @@ impl Session {
     }
 
     /// Asks the account for a MOVE out of the selected mailbox.
-    pub async fn transfer(&mut self, uids: UidSet, target: &MailboxName, target_id: MailboxId) -> Result<Transferred, Refusal> {
+    pub async fn transfer(&mut self, uids: UidSet, target: &MailboxName) -> Result<Transferred, Refusal> {
         let view = &self.selected()?.view;
         let (source, told) = (view.mailbox(), view.snapshot().position());
         for _ in 0..ATTEMPTS {
@@ -71,7 +71,8 @@ impl Session {
                 answer => return answer,
             }
             if let Some(record) = self.recorded(source.log(), told).await? {
-                return Ok(Transferred { uid_validity: self.uid_validity(target_id).await?, moved: moved_by(&record)? });
+                let (target, moved) = moved_by(&record)?;
+                return Ok(Transferred { uid_validity: self.uid_validity(target).await?, moved });
             }
             self.reattach_account().await?;
         }
@@ -114,13 +115,13 @@ fn made_by(record: &Record, uid_validity: UidValidity) -> Result<Changed, Fault>
     Ok(changed)
 }
 
-/// Pairs of UIDs: both sets ascend together.
-fn moved_by(record: &Record) -> Result<Vec<(carillon_protocol::number::Uid, carillon_protocol::number::Uid)>, Fault> {
+/// Whereto, and the pairs of UIDs: both sets ascend together.
+fn moved_by(record: &Record) -> Result<(MailboxId, Vec<(Uid, Uid)>), Fault> {
     let moved = events(record)?.into_iter().find_map(|event| match event {
-        MailboxEvent::Expunged { uids: from, why: Expunging::MovedTo { uids: to, .. } } => {
-            Some(from.iter().zip(to.iter()).collect())
+        MailboxEvent::Expunged { uids: from, why: Expunging::MovedTo { mailbox, uids: to } } => {
+            Some((mailbox, from.iter().zip(to.iter()).collect()))
         }
         _ => None,
     });
-    Ok(moved.unwrap_or_default())
+    moved.ok_or(Fault::Bug("a MOVE wrote a record that moves nothing"))
 }

@@ -25,6 +25,9 @@ use crate::mailbox::event::MailboxEvent;
 use crate::mailbox::requests::{Claim, Look, SubscriberId};
 use crate::refusal::{Fault, Refusal};
 
+/// Work over more than this may take longer than a millisecond.
+const LARGE: usize = 2_000;
+
 /// One session.
 pub struct Session {
     /// What all sessions share.
@@ -165,6 +168,11 @@ impl Session {
         self.selected.as_mut().ok_or(Refusal::Fault(Fault::Bug("a command of the selected state ran without a mailbox")))
     }
 
+    /// The number of messages of the selected mailbox, as told.
+    pub fn exists(&self) -> usize {
+        self.selected.as_ref().map_or(0, |selected| selected.view.exists())
+    }
+
     /// Enters the authenticated state: from here on the account's doorbell rings this session.
     pub async fn log_in(&mut self, user: String, account: AccountId) -> Result<(), Refusal> {
         let account = self.doors.core.directory.account(account).await?;
@@ -270,6 +278,11 @@ impl Session {
         selected.mailbox = handle;
         selected.subscriber = subscriber;
         Ok(look)
+    }
+
+    /// Computes over so many messages or names: in the pool, where that may take longer than a millisecond.
+    pub async fn compute<T: Send + 'static>(&self, size: usize, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+        if size < LARGE { Ok(job()) } else { self.doors.core.placement.run(job).await }
     }
 
     /// Sends an untagged response.

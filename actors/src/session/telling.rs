@@ -10,8 +10,9 @@ use crate::account::list;
 impl Session {
     /// Looks at what the session watches and tells the client what it has not been told.
     pub async fn catch_up(&mut self, expunges: Expunges) -> Result<(), Ending> {
-        self.catch_up_names().await?;
-        self.catch_up_mailbox(expunges).await
+        // The one does not wait for the other: names that cannot be read now keep no EXPUNGE back.
+        let names = self.catch_up_names().await;
+        self.catch_up_mailbox(expunges).await.and(names)
     }
 
     async fn catch_up_mailbox(&mut self, expunges: Expunges) -> Result<(), Ending> {

@@ -1,4 +1,4 @@
-//! How others reach an account's actor: each method is one request, but STATUS, which wakes nobody.
+//! How others reach an account's actor: each method is one request, but those that wake nobody.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::id::{AccountId, MailboxId};
 use crate::journal::actor::JournalHandle;
 use crate::limits::Limits;
 use crate::mailbox::actor::MailboxHandle;
-use crate::mailbox::load as mailbox_load;
-use crate::mailbox::requests::SubscriberId;
+use crate::mailbox::load::{self as mailbox_load, Loaded};
+use crate::mailbox::requests::{Look, SubscriberId};
 use crate::refusal::{Fault, Refusal};
 
 /// The way to an account's actor. `Gone` means: ask the directory for the account anew.
@@ -104,6 +104,26 @@ impl AccountHandle {
         Err(Fault::Gone.into())
     }
 
+    /// The state of any mailbox, open or not. Wakes nobody.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn glance(&self, mailbox: MailboxId) -> Result<Look, Refusal> {
+        for _ in 0..ATTEMPTS {
+            let Some(handle) = self.ask(Locate(mailbox)).await? else {
+                let (store, limits) = (Arc::clone(self.journal.store()), Arc::clone(&self.limits));
+                let load = move || mailbox_load::load(&*store, mailbox, &limits);
+                let Loaded { state, recent_from, .. } = self.journal.placement().run(load).await??;
+                return Ok(Look { snapshot: state, recent_from });
+            };
+            match handle.peek().await {
+                Err(Refusal::Fault(Fault::Gone)) => {}
+                look => return look,
+            }
+        }
+        Err(Fault::Gone.into())
+    }
+
     /// MOVE: durable in both mailboxes when it returns, and visible to every later look.
     ///
     /// # Errors
@@ -159,6 +179,11 @@ impl Handler<Panic> for AccountActor {
 
 #[cfg(test)]
 impl AccountHandle {
+    /// Whether the mailbox has an actor.
+    pub(crate) async fn is_open(&self, mailbox: MailboxId) -> bool {
+        self.ask(Locate(mailbox)).await.unwrap().is_some()
+    }
+
     /// Makes the actor panic when it comes to this request.
     pub(crate) fn panic(&self) {
         self.address.do_send(Panic);

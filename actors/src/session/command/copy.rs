@@ -11,6 +11,7 @@ use crate::id::MailboxId;
 use crate::mailbox::details;
 use crate::mailbox::event::Origin;
 use crate::mailbox::requests::{Change, Claim, NewMessage, Snapshot};
+use crate::mailbox::state::Message;
 use crate::refusal::Refusal;
 
 /// COPY: a look at the source, a plain append by reference to the target, all or nothing.
@@ -21,7 +22,8 @@ pub async fn copy(session: &mut Session, numbering: Numbering, set: &SequenceSet
     if uids.is_empty() {
         return Ok(reply::ok("There was nothing to copy"));
     }
-    let messages = copies(session, &source, &uids)?;
+    let (mailbox, save_date, named) = (session.selected()?.view.mailbox(), session.doors.core.clock.seconds(), uids.clone());
+    let messages = session.compute(session.exists(), move || copies(&source, mailbox, &named, save_date)).await?;
     let changed = session.change(handle, Change::Append(messages)).await.map_err(missing_target)?;
     let copied = changed.appended.into_iter().collect();
     Ok(reply::ok_with(ResponseCode::CopyUid(changed.uid_validity, uids, copied), "Copied"))
@@ -43,7 +45,7 @@ pub async fn move_messages(session: &mut Session, numbering: Numbering, set: &Se
         let pairs = changed.affected.iter().zip(changed.appended).collect();
         (changed.uid_validity, pairs)
     } else {
-        let transferred = session.transfer(uids, &target, target_id).await?;
+        let transferred = session.transfer(uids, &target).await?;
         (transferred.uid_validity, transferred.moved)
     };
     let from: UidSet = moved.iter().map(|(old, _)| *old).collect();
@@ -60,31 +62,33 @@ pub async fn move_messages(session: &mut Session, numbering: Numbering, set: &Se
 async fn take_part(session: &mut Session, numbering: Numbering, set: &SequenceSet) -> Result<(Snapshot, UidSet), Ending> {
     let view = &session.selected()?.view;
     let named = view.resolve(set, numbering)?;
-    let (ghosts, named) = (view.ghosts_among(&named), view.reader().living(&named));
+    let (has_ghosts, reader) = (!view.ghosts_among(&named).is_empty(), view.reader());
     let snapshot = session.look(Claim::Nothing).await?.snapshot;
     if snapshot.is_ended() {
         return Err(Refusal::NoSuchMailbox.into());
     }
-    let uids: UidSet = snapshot.messages().among(&named).map(|message| message.uid).collect();
-    if numbering == Numbering::Seq && (uids != named || !ghosts.is_empty()) {
+    let newest = snapshot.clone();
+    let compare = move || {
+        let living = reader.living(&named);
+        let uids: UidSet = newest.messages().among(&living).map(|message| message.uid).collect();
+        (living == uids, uids)
+    };
+    let (are_all_there, uids) = session.compute(session.exists(), compare).await?;
+    if numbering == Numbering::Seq && (has_ghosts || !are_all_there) {
         return Err(Refusal::ExpungeIssued.into());
     }
     Ok((snapshot, uids))
 }
 
-fn copies(session: &mut Session, source: &Snapshot, uids: &UidSet) -> Result<Vec<NewMessage>, Refusal> {
-    let mailbox = session.selected()?.view.mailbox();
-    let save_date = session.doors.core.clock.seconds();
-    let copy = |uid| {
-        let message = source.messages().by_uid(uid)?;
-        Some(NewMessage {
-            flags: source.flag_set(message.flags),
-            details: details::saved_at(message.details, save_date),
-            origin: Origin::Copy { mailbox, uid },
-            body: None,
-        })
+/// The messages with their flags, each by reference to the bytes that are stored.
+fn copies(source: &Snapshot, mailbox: MailboxId, uids: &UidSet, save_date: u64) -> Vec<NewMessage> {
+    let copy = |message: Message<'_>| NewMessage {
+        flags: source.flag_set(message.flags),
+        details: details::saved_at(message.details, save_date),
+        origin: Origin::Copy { mailbox, uid: message.uid },
+        body: None,
     };
-    Ok(uids.iter().filter_map(copy).collect())
+    source.messages().among(uids).map(copy).collect()
 }
 
 impl Session {

@@ -5,6 +5,7 @@ use carillon_protocol::flag::{FlagChange, FlagSet, SystemFlag};
 use carillon_protocol::set::{Numbering, SequenceSet, UidSet};
 
 use super::super::fetch::{self, Plan};
+use super::super::reader::Seen;
 use super::super::reply::{self, Ending, Reply};
 use super::super::state::Session;
 use super::super::view::Mode;
@@ -34,8 +35,12 @@ pub async fn fetch(session: &mut Session, numbering: Numbering, set: &SequenceSe
 /// Sets \Seen where it is not yet. The flags go out with the data of this FETCH, so its own change is not told again.
 async fn see(session: &mut Session, uids: &UidSet) -> Result<bool, Ending> {
     let reader = session.selected()?.view.reader();
-    let is_unseen = |seen: &super::super::reader::Seen<'_>| !seen.ghost && !seen.flags.has(SystemFlag::Seen);
-    let unseen: UidSet = reader.messages(uids).filter(is_unseen).map(|seen| seen.uid).collect();
+    let named = uids.clone();
+    let find = move || {
+        let is_unseen = |seen: &Seen<'_>| !seen.ghost && !seen.flags.has(SystemFlag::Seen);
+        reader.messages(&named).filter(is_unseen).map(|seen| seen.uid).collect::<UidSet>()
+    };
+    let unseen = session.compute(session.exists(), find).await?;
     if unseen.is_empty() {
         return Ok(false);
     }

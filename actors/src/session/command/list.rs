@@ -6,16 +6,20 @@ use carillon_protocol::pattern::Pattern;
 use carillon_protocol::response::{ListAttribute, ListEntry, ListName, ListResponse, Untagged};
 
 use super::super::reply::{self, Ending, Reply};
-use super::super::search;
+use super::super::search::{self, Found};
 use super::super::state::Session;
 use super::super::view::{Mode, View};
+use super::search::conclude;
 use crate::account::list;
+use crate::account::requests::Snapshot;
+use crate::id::MailboxId;
+use crate::mailbox::requests::Look;
+use crate::refusal::{Fault, Refusal};
 
 /// LIST, LSUB and their forms that show remote mailboxes too.
 pub async fn list(session: &mut Session, kind: ListKind, reference: &str, pattern: &str) -> Reply {
     let names = session.names().await?;
-    let format = session.connection.format();
-    let mut entries = list::list(&names, kind, reference, pattern, format);
+    let mut entries = listed(session, &names, kind, reference, pattern).await?;
     if matches!(kind, ListKind::RList | ListKind::RLsub) {
         entries.extend(remote(session, kind, reference, pattern, |name| names.is_subscribed(name)));
     }
@@ -24,6 +28,20 @@ pub async fn list(session: &mut Session, kind: ListKind, reference: &str, patter
         session.connection.relieve().await?;
     }
     Ok(reply::ok("Listed"))
+}
+
+/// The local names.
+async fn listed(
+    session: &Session,
+    names: &Snapshot,
+    kind: ListKind,
+    reference: &str,
+    pattern: &str,
+) -> Result<Vec<ListEntry>, Fault> {
+    let (names, format) = (names.clone(), session.connection.format());
+    let (reference, pattern) = (reference.to_owned(), pattern.to_owned());
+    let size = names.mailboxes() + names.subscription_count();
+    session.compute(size, move || list::list(&names, kind, &reference, &pattern, format)).await
 }
 
 /// The remote mailboxes of the configuration (RFC 2193 §3.1); in RLSUB those that are subscribed here.
@@ -52,23 +70,31 @@ fn remote(
 /// SCAN, as UW-imapd's: LIST of the mailboxes one of whose messages contains the text. Opens no mailbox for anybody.
 pub async fn scan(session: &mut Session, reference: &str, pattern: &str, text: String) -> Reply {
     let names = session.names().await?;
-    let entries = list::list(&names, ListKind::List, reference, pattern, session.connection.format());
-    for entry in entries {
+    let mut damage = None;
+    for entry in listed(session, &names, ListKind::List, reference, pattern).await? {
         let ListName::Mailbox(name) = &entry.name else { continue };
         let Some(mailbox) = names.find(name).map(|found| found.mailbox) else { continue };
-        if holds(session, mailbox, text.clone()).await? {
+        let found = match session.login()?.account.glance(mailbox).await {
+            Ok(look) => matches(session, mailbox, look, text.clone()).await?,
+            // It was deleted meanwhile.
+            Err(Refusal::NoSuchMailbox) => continue,
+            Err(refusal) => return Err(refusal.into()),
+        };
+        damage = damage.or(found.damage);
+        if !found.uids.is_empty() {
             session.tell(&Untagged::List(entry));
             session.connection.relieve().await?;
         }
+        if let Some(farewell) = session.bells.farewell() {
+            return Err(Ending::Bye(farewell));
+        }
     }
-    Ok(reply::ok("Scanned"))
+    conclude("Scanned", damage)
 }
 
-async fn holds(session: &mut Session, mailbox: crate::id::MailboxId, text: String) -> Result<bool, Ending> {
-    let look = session.open(mailbox).await?.peek().await?;
+async fn matches(session: &Session, mailbox: MailboxId, look: Look, text: String) -> Result<Found, Ending> {
     let view = View::new(mailbox, Mode::ReadOnly, look);
     let key = search::bind(&SearchKey::Text(text), &view)?;
     let (reader, source) = (view.reader(), session.doors.core.source.clone());
-    let found = session.doors.core.placement.run(move || search::search(&reader, &key, &source)).await??;
-    Ok(!found.uids.is_empty())
+    Ok(session.doors.core.placement.run(move || search::search(&reader, &key, &source)).await??)
 }

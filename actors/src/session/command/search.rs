@@ -55,7 +55,7 @@ pub async fn thread(session: &mut Session, numbering: Numbering, algorithm: Thre
 }
 
 /// What was found is told in any case; messages that could not be read are not passed over in silence.
-fn conclude(text: &str, damage: Option<Fault>) -> Reply {
+pub(super) fn conclude(text: &str, damage: Option<Fault>) -> Reply {
     damage.map_or_else(|| Ok(reply::ok(text)), |fault| Err(fault.into()))
 }
 

@@ -27,7 +27,8 @@ pub async fn store(session: &mut Session, numbering: Numbering, set: &SequenceSe
         return Err(Refusal::ReadOnly.into());
     }
     let named = view.resolve(set, numbering)?;
-    let uids = view.reader().living(&named);
+    let (reader, all) = (view.reader(), named.clone());
+    let uids = session.compute(session.exists(), move || reader.living(&all)).await?;
     let Wish { change, silent, flags } = wish;
     if !uids.is_empty() {
         let changed = session.change_mailbox(Change::Store { uids: uids.clone(), change, flags }).await?;

@@ -4,6 +4,8 @@ mod arriving;
 mod bounds;
 mod deaths;
 mod names;
+mod reading;
+mod states;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
