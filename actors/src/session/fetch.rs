@@ -7,12 +7,12 @@ use bytes::Bytes;
 use carillon_protocol::command::{FetchItem, Partial, Section, SectionText};
 use carillon_protocol::encode::FetchLine;
 use carillon_protocol::mailbox_name::NameFormat;
-use carillon_protocol::mime::{FieldFilter, SectionSource, Summary, body_range, cut, decode_part, find, section_source, slice};
+use carillon_protocol::mime::{FieldFilter, SectionSource, body_range, cut, decode_part, find, section_source, slice};
 use carillon_protocol::number::Uid;
 use carillon_protocol::response::{FetchData, Rfc822Item};
 use carillon_protocol::set::UidSet;
 
-use super::message::{Glimpse, Source};
+use super::message::{Content, Glimpse, Source};
 use super::reader::{Reader, Seen};
 use crate::mailbox::state::Flags;
 use crate::refusal::Refusal;
@@ -158,14 +158,14 @@ struct Message<'a> {
     plan: &'a Plan,
     source: &'a Source,
     glance: Option<Glimpse>,
-    summary: Option<Summary>,
+    content: Option<Content>,
     whole: Option<Bytes>,
     octets_left: u64,
 }
 
 impl<'a> Message<'a> {
     fn new(seen: Seen<'a>, plan: &'a Plan, source: &'a Source) -> Self {
-        Self { seen, plan, source, glance: None, summary: None, whole: None, octets_left: octets_allowed(seen.details.size) }
+        Self { seen, plan, source, glance: None, content: None, whole: None, octets_left: octets_allowed(seen.details.size) }
     }
 
     fn encode(&mut self, flags: &mut FlagsDatum<'_>, format: NameFormat, out: &mut Vec<u8>) -> Result<(), Refusal> {
@@ -173,9 +173,9 @@ impl<'a> Message<'a> {
         for asked in &self.plan.items {
             match &asked.item {
                 FetchItem::Flags => line.datum(out, format, flags.of(&self.seen)),
-                FetchItem::Envelope => line.envelope(out, format, &self.summary()?.envelope),
-                FetchItem::Body => line.body(out, format, &self.summary()?.structure),
-                FetchItem::BodyStructure => line.body_structure(out, format, &self.summary()?.structure),
+                FetchItem::Envelope => line.envelope(out, format, &self.content()?.envelope),
+                FetchItem::Body => line.body(out, format, &self.content()?.structure),
+                FetchItem::BodyStructure => line.body_structure(out, format, &self.content()?.structure),
                 FetchItem::Section { section, partial, .. } => {
                     let data = self.section(section, asked.filter.as_ref(), *partial)?;
                     line.section(out, section, partial.map(|partial| partial.first), data.as_ref());
@@ -211,12 +211,12 @@ impl<'a> Message<'a> {
         Ok(self.glance.insert(glance))
     }
 
-    fn summary(&mut self) -> Result<&Summary, Refusal> {
-        let summary = match self.summary.take() {
-            Some(summary) => summary,
-            None => self.source.summary(self.seen.details)?,
+    fn content(&mut self) -> Result<&Content, Refusal> {
+        let content = match self.content.take() {
+            Some(content) => content,
+            None => self.source.content(self.seen.details)?,
         };
-        Ok(self.summary.insert(summary))
+        Ok(self.content.insert(content))
     }
 
     fn spend(&mut self, octets: u64) -> Result<(), Refusal> {
@@ -268,7 +268,7 @@ impl<'a> Message<'a> {
             }
             _ => {}
         }
-        match section_source(&self.summary()?.structure, section) {
+        match section_source(&self.content()?.structure, section) {
             None => Ok(None),
             Some(SectionSource::Octets(range)) => self.octets(cut(range, partial)).map(Some),
             Some(SectionSource::Fields { header, names, except }) => {
@@ -297,7 +297,7 @@ impl<'a> Message<'a> {
         if numbers.is_empty() {
             return self.octets(0..self.seen.details.size).map(Some);
         }
-        let Some(part) = find(&self.summary()?.structure, numbers) else { return Ok(None) };
+        let Some(part) = find(&self.content()?.structure, numbers) else { return Ok(None) };
         let (range, encoding) = (body_range(part), part.encoding.clone());
         let bytes = self.octets(range)?;
         let decoded = decode_part(&bytes, &encoding).map_err(|_| Refusal::UnknownEncoding)?;

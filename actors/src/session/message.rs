@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carillon_protocol::mime::{BodyPart, Excerpt, FieldFilter, Glance, PartContent, Summary, fields, summarise};
+use carillon_protocol::mime::{BodyPart, Envelope, Excerpt, FieldFilter, Glance, PartContent, Summary, fields, summarise};
 use carillon_storage::{BodyHash, Journal, codec};
+use serde::Deserialize;
 
 use super::glances::Glances;
 use crate::mailbox::event::Details;
@@ -29,6 +30,15 @@ pub struct Glimpse {
     encoded: Arc<[u8]>,
     /// The octets before the message that it was taken of.
     prefix_length: u64,
+}
+
+/// What a message holds and where: a summary without its glance, in its layout.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Content {
+    /// ENVELOPE.
+    pub envelope: Envelope,
+    /// BODYSTRUCTURE, with offsets from the message's first octet.
+    pub structure: BodyPart,
 }
 
 /// What a summary is kept under, and how many octets of prefix it does not know of.
@@ -75,13 +85,19 @@ impl Source {
     ///
     /// # Errors
     /// The message is damaged or cannot be read.
-    pub fn summary(&self, details: &Details) -> Result<Summary, Fault> {
+    pub fn content(&self, details: &Details) -> Result<Content, Fault> {
         let name = name(details);
-        let summary = match self.kept(&name).and_then(|encoded| codec::decode(&encoded).ok()) {
-            Some(summary) => summary,
-            None => self.summarised(details, &name)?.0,
+        let mut content = match self.kept(&name).and_then(|encoded| behind_front(&encoded)) {
+            Some(content) => content,
+            None => {
+                let (Summary { envelope, structure, .. }, _) = self.summarised(details, &name)?;
+                Content { envelope, structure }
+            }
         };
-        Ok(if name.prefix_length == 0 { summary } else { shifted(summary, name.prefix_length) })
+        if name.prefix_length > 0 {
+            shift(&mut content.structure, name.prefix_length);
+        }
+        Ok(content)
     }
 
     /// What lists, sorts and searches ask of a message, from memory where it is there.
@@ -193,6 +209,12 @@ fn front_of(encoded: &[u8]) -> Option<Arc<[u8]>> {
     encoded.get(..length).map(Arc::from)
 }
 
+/// The rest of an encoded summary; `None` where it is none.
+fn behind_front(encoded: &[u8]) -> Option<Content> {
+    let (_, length) = codec::decode_front::<Glance<&str, &[u8]>>(encoded).ok()?;
+    codec::decode(encoded.get(length..)?).ok()
+}
+
 /// A body has one summary, whatever harmless prefixes its copies have; where prefix and body change each other's meaning, both have one together.
 fn name(details: &Details) -> Name {
     let prefix = prefix(details);
@@ -227,10 +249,9 @@ fn is_harmless(prefix: &[u8]) -> bool {
     prefix.ends_with(b"\n") && known == prefix.len()
 }
 
-/// The summary of a body as that of a message with `length` octets of header before it.
-fn shifted(mut summary: Summary, length: u64) -> Summary {
-    summary.glance.header_length += length;
-    let mut parts: Vec<&mut BodyPart> = vec![&mut summary.structure];
+/// Makes the structure of a body that of a message with `length` octets of header before it.
+fn shift(structure: &mut BodyPart, length: u64) {
+    let mut parts: Vec<&mut BodyPart> = vec![structure];
     while let Some(part) = parts.pop() {
         part.header_start += length;
         part.body_start += length;
@@ -241,8 +262,7 @@ fn shifted(mut summary: Summary, length: u64) -> Summary {
             PartContent::Message(_, inner) => parts.push(inner),
         }
     }
-    summary.structure.header_start = 0;
-    summary
+    structure.header_start = 0;
 }
 
 #[cfg(test)]
@@ -289,10 +309,13 @@ mod tests {
         let message = [prefix.as_bytes(), body].concat();
         let expected = summarise(&message);
         for _ in 0..2 {
-            let summary = source.summary(&details).unwrap();
-            // What is left out of the excerpt of a body is not what is left out of prefix and body: header_for knows.
-            let glance = Glance { excerpt: expected.glance.excerpt.clone(), ..summary.glance };
-            assert_eq!(Summary { glance, ..summary }, expected, "{:?}", String::from_utf8_lossy(&message));
+            let Content { envelope, structure } = source.content(&details).unwrap();
+            assert_eq!(
+                (&envelope, &structure),
+                (&expected.envelope, &expected.structure),
+                "{:?}",
+                String::from_utf8_lossy(&message)
+            );
             check_glance(&source.glance(&details).unwrap(), &message, &expected);
         }
         // Anew, from what the journal keeps; and computed where it keeps nothing.
@@ -337,8 +360,11 @@ mod tests {
         let journal = Arc::new(MemoryJournal::new());
         let details = stored(&journal, b"Subject: x\r\n\r\nbody");
         journal.put_cache(vec![(cache_key(&details.body), Bytes::from_static(b"rubbish"))]).unwrap();
-        let summary = Source::new(journal.clone(), 1 << 20).summary(&details).unwrap();
-        assert_eq!(summary.glance.header_length, 14);
+        let source = Source::new(journal.clone(), 1 << 20);
+        assert_eq!(
+            (source.content(&details).unwrap().structure.body_start, source.glance(&details).unwrap().header_length()),
+            (14, 14)
+        );
         assert_ne!(journal.cache(&cache_key(&details.body)).unwrap(), Some(Bytes::from_static(b"rubbish")));
     }
 
@@ -361,7 +387,7 @@ mod tests {
             assert!(matches!(source.bytes(details), Err(Fault::Damaged(_))));
             assert!(matches!(source.range(details, 0..6), Err(Fault::Damaged(_))));
         }
-        assert!(matches!(source.summary(&missing), Err(Fault::Damaged(_))));
+        assert!(matches!(source.content(&missing), Err(Fault::Damaged(_))));
         assert_eq!(Fault::from(ReadError::Failed("io".to_owned())), Fault::Unavailable("io".to_owned()));
     }
 

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use carillon_protocol::command::{DateComparison, SearchKey};
 use carillon_protocol::date::Day;
 use carillon_protocol::flag::{Flag, FlagSet, SystemFlag};
-use carillon_protocol::mime::{FieldFilter, Needle, Summary, body_text, header_text, message_text};
+use carillon_protocol::mime::{FieldFilter, Needle, body_text, header_text, message_text};
 use carillon_protocol::number::Uid;
 use carillon_protocol::set::UidSet;
 
-use super::message::{Glimpse, Source};
+use super::message::{Content, Glimpse, Source};
 use super::reader::{Reader, Seen};
 use super::resolve::BadSequence;
 use super::view::View;
@@ -155,14 +155,14 @@ struct Candidate<'a> {
     seen: Seen<'a>,
     source: &'a Source,
     glance: Option<Glimpse>,
-    summary: Option<Summary>,
+    content: Option<Content>,
     header: Option<Bytes>,
     whole: Option<Bytes>,
 }
 
 impl<'a> Candidate<'a> {
     fn new(seen: Seen<'a>, source: &'a Source) -> Self {
-        Self { seen, source, glance: None, summary: None, header: None, whole: None }
+        Self { seen, source, glance: None, content: None, header: None, whole: None }
     }
 
     /// What cannot be known for damage is an error only where the rest of the key does not decide.
@@ -195,11 +195,11 @@ impl<'a> Candidate<'a> {
             }
             BoundKey::Body(needle) => {
                 let whole = self.whole()?;
-                body_text(&whole, &self.summary()?.structure).any(|text| needle.is_in(&text))
+                body_text(&whole, &self.content()?.structure).any(|text| needle.is_in(&text))
             }
             BoundKey::Text(needle) => {
                 let whole = self.whole()?;
-                message_text(&whole, &self.summary()?.structure).any(|text| needle.is_in(&text))
+                message_text(&whole, &self.content()?.structure).any(|text| needle.is_in(&text))
             }
         })
     }
@@ -224,12 +224,12 @@ impl<'a> Candidate<'a> {
         Ok(self.glance.insert(glance))
     }
 
-    fn summary(&mut self) -> Result<&Summary, Fault> {
-        let summary = match self.summary.take() {
-            Some(summary) => summary,
-            None => self.source.summary(self.seen.details)?,
+    fn content(&mut self) -> Result<&Content, Fault> {
+        let content = match self.content.take() {
+            Some(content) => content,
+            None => self.source.content(self.seen.details)?,
         };
-        Ok(self.summary.insert(summary))
+        Ok(self.content.insert(content))
     }
 
     fn header(&mut self) -> Result<Bytes, Fault> {
