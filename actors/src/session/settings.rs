@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use carillon_protocol::mailbox_name::{MailboxName, NameFormat};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::auth::Authenticator;
+use crate::placement::Lane;
 use crate::server::Core;
 
 /// Everything that a session is given at its start.
@@ -20,8 +21,10 @@ pub struct Doors {
     pub tls: Option<Arc<dyn Fn() -> TlsAcceptor + Send + Sync>>,
     /// The configuration's choices.
     pub settings: Settings,
-    /// Password hashes are slow on purpose: half of the cores at most work on them, so that they hold up nobody else.
-    pub(super) logins: Semaphore,
+    /// Password hashes are slow on purpose and take much memory: threads of their own, for half of the cores, work on them and on nothing else, so that they
+    /// hold up nobody and their memory is used again.
+    hashers: Vec<Lane>,
+    next_hasher: AtomicUsize,
 }
 
 impl Doors {
@@ -33,7 +36,14 @@ impl Doors {
         settings: Settings,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { core, authenticator, tls, settings, logins: Semaphore::new((cores / 2).max(1)) }
+        let hashers = (0..(cores / 2).max(1)).map(|_| core.placement.lane("passwords")).collect();
+        Self { core, authenticator, tls, settings, hashers, next_hasher: AtomicUsize::new(0) }
+    }
+
+    /// The thread that checks the next password.
+    pub(super) fn hasher(&self) -> Option<&Lane> {
+        let turn = self.next_hasher.fetch_add(1, Ordering::Relaxed);
+        self.hashers.get(turn % self.hashers.len().max(1))
     }
 }
 
