@@ -320,7 +320,7 @@ pub struct Section {
 
 impl Section {
     /// The most part numbers in one section.
-    pub const MAX_DEPTH: usize = 50;
+    pub const MAX_DEPTH: usize = 100;
 }
 
 /// What of a part.
