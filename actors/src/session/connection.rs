@@ -10,7 +10,7 @@ use carillon_protocol::encode;
 use carillon_protocol::frame::{FrameLimits, FrameReader, Step};
 use carillon_protocol::mailbox_name::NameFormat;
 use carillon_protocol::response::{Response, Untagged};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -181,13 +181,17 @@ impl Connection {
         Ok(described)
     }
 
-    /// Says what is left to say and closes; the client gets a moment to take it.
-    pub async fn close(&mut self) {
+    /// Says what is left to say and closes; the client gets a moment to take it. One that is still sending is listened to for as long, in vain: a socket
+    /// that is closed over unread input takes BYE back from the client.
+    pub async fn close(&mut self, is_sending: bool) {
         let farewell = async {
             self.flush().await?;
-            self.wire.shutdown().await
+            self.wire.shutdown().await?;
+            let mut dropped = [0; 4 << 10];
+            while is_sending && self.wire.read(&mut dropped).await? > 0 {}
+            io::Result::Ok(())
         };
         // The client may be gone already; there is nobody left to tell.
-        let _ = timeout(FAREWELL, farewell).await;
+        let _ = timeout(FAREWELL, Box::pin(farewell)).await;
     }
 }

@@ -61,6 +61,8 @@ pub enum Farewell {
     TooManyLogins,
     /// More input than a limit allows, of a kind that cannot be skipped.
     TooMuch,
+    /// A literal that was refused came all the same: nobody knows where the next command begins.
+    DidNotWait,
     /// The server stops.
     Shutdown,
     /// An administrator ended the session.
@@ -74,6 +76,11 @@ pub enum Farewell {
 }
 
 impl Farewell {
+    /// Whether the client may be in the middle of sending.
+    pub const fn is_to_a_sender(self) -> bool {
+        matches!(self, Self::TooMuch | Self::DidNotWait | Self::TooManyBad | Self::OtherProtocol)
+    }
+
     /// The text of BYE.
     pub const fn text(self) -> &'static str {
         match self {
@@ -82,6 +89,7 @@ impl Farewell {
             Self::TooManyBad => "Too many bad commands",
             Self::TooManyLogins => "Too many failed logins",
             Self::TooMuch => "Input is larger than this server accepts",
+            Self::DidNotWait => "A literal was sent that had to wait for its continuation, and was refused",
             Self::Shutdown => "The server is going down; come again in a moment",
             Self::Kicked => "An administrator ended this session",
             Self::OtherProtocol => "This is an IMAP server",

@@ -1,7 +1,7 @@
 //! One connection from greeting to BYE: steps of the frame reader become commands, one strictly after another.
 
 use carillon_protocol::command::{Frame, Tag};
-use carillon_protocol::frame::{FrameLimits, Limit, Step};
+use carillon_protocol::frame::{FrameLimits, Limit, Lost, Step};
 use carillon_protocol::grammar::{self, CommandError};
 use carillon_protocol::response::{Response, ResponseCode, Status, Untagged};
 use carillon_protocol::text::is_http_method;
@@ -62,7 +62,7 @@ impl Session {
         if let Some(login) = self.login.take() {
             login.leave();
         }
-        self.connection.close().await;
+        self.connection.close(farewell.is_to_a_sender()).await;
     }
 
     fn greet(&mut self) {
@@ -83,7 +83,8 @@ impl Session {
             let next = match self.event().await? {
                 Event::Bell => continue,
                 Event::Autologout => return Ok(Farewell::Timeout),
-                Event::Step(Step::Fatal(_)) => return Ok(Farewell::TooMuch),
+                Event::Step(Step::Fatal(Lost::TooMuch)) => return Ok(Farewell::TooMuch),
+                Event::Step(Step::Fatal(Lost::DidNotWait)) => return Ok(Farewell::DidNotWait),
                 Event::Step(step) => self.handle(step, &mut arriving).await?,
             };
             // A long command is no silence.

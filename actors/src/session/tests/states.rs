@@ -133,3 +133,24 @@ fn a_failed_select_leaves_nothing_selected_and_a_reselect_begins_anew() {
         assert_eq!(client.ok("NOOP").await.len(), 0);
     });
 }
+
+#[test]
+fn a_client_that_is_sent_away_while_it_sends_can_read_why() {
+    simulate(async {
+        let world = World::new();
+        let flood = "x".repeat(300_000);
+        for (start, why) in [
+            ("x LOGIN {200000+}\r\n", "* BYE Input is larger"),
+            ("x LOGIN {200000}\r\nx", "* BYE A literal was sent"),
+            ("POST / HTTP/1.1\r\n", "* BYE This is an IMAP server"),
+        ] {
+            let mut client = world.connect_through(4 << 10).await;
+            client.send(&format!("{start}{flood}")).await;
+            assert!(client.until("* BYE").await.last().unwrap().starts_with(why), "{start}");
+            assert!(client.is_closed().await, "{start}");
+            drop(client);
+            pass(1).await;
+            assert!(world.sessions().await.is_empty());
+        }
+    });
+}
