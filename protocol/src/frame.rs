@@ -480,7 +480,7 @@ impl Skip {
     fn into_step(self) -> Step {
         match self.why {
             Refusal::TooBig(limit) => Step::TooBig { tag: self.tag, limit },
-            Refusal::Nul { at, expected } => Step::SyntaxError(SyntaxError { at, expected, tag: self.tag }),
+            Refusal::Nul { at, expected } => Step::SyntaxError(SyntaxError { at, expected, tag: self.tag, hint: None }),
         }
     }
 }

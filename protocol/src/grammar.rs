@@ -8,6 +8,7 @@ pub mod mailbox;
 pub mod message;
 pub(crate) mod primitive;
 pub mod search;
+pub mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::command::{Command, Frame, Tag, TaggedCommand};
 use crate::extension;
 use crate::mailbox_name::{NameError, NameFormat};
 use crate::set::Numbering;
+pub use usage::Hint;
 
 /// Why a frame is no command that can be executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub struct SyntaxError {
     pub expected: &'static str,
     /// The tag, where there is one.
     pub tag: Option<Tag>,
+    /// What helps whoever typed it.
+    pub hint: Option<Hint>,
 }
 
 impl CommandError {
@@ -66,7 +70,8 @@ impl CommandError {
 
 impl fmt::Display for SyntaxError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "expected {} at character {}", self.expected, self.at + 1)
+        write!(formatter, "expected {} at character {}", self.expected, self.at + 1)?;
+        self.hint.map_or(Ok(()), |hint| write!(formatter, "; {hint}"))
     }
 }
 
@@ -182,8 +187,8 @@ pub(crate) const VERBS: [&str; 43] = [
 /// [`CommandError`], which says how to answer.
 pub fn parse(frame: &Frame, format: NameFormat) -> Result<TaggedCommand, CommandError> {
     let text = frame.text.as_slice();
-    let (rest, tag) = primitive::tag(text).map_err(|error| syntax_error(text, &error, None))?;
-    let (rest, verb) = verb(rest).map_err(|error| syntax_error(text, &error, Some(&tag)))?;
+    let (rest, tag) = primitive::tag(text).map_err(|error| syntax_error(text, &error, None, None))?;
+    let (rest, verb) = verb(rest).map_err(|error| syntax_error(text, &error, Some(&tag), None))?;
     let parsed = arguments(verb, rest, Context { frame, format }).and_then(|(rest, command)| {
         let (_, ()) = primitive::end(rest)?;
         Ok(command)
@@ -191,7 +196,7 @@ pub fn parse(frame: &Frame, format: NameFormat) -> Result<TaggedCommand, Command
     match parsed {
         Ok(command) => Ok(TaggedCommand { tag, command }),
         Err(error) => Err(match fail_of(&error).cause {
-            Cause::Expected(_) => syntax_error(text, &error, Some(&tag)),
+            Cause::Expected(_) => syntax_error(text, &error, Some(&tag), Some(verb)),
             Cause::Name(error) => CommandError::BadName { tag, verb, error },
             Cause::Charset => CommandError::BadCharset { tag },
         }),
@@ -218,10 +223,11 @@ fn fail_of(error: &nom::Err<Fail>) -> Fail {
     }
 }
 
-fn syntax_error(text: &[u8], error: &nom::Err<Fail>, tag: Option<&Tag>) -> CommandError {
+fn syntax_error(text: &[u8], error: &nom::Err<Fail>, tag: Option<&Tag>, verb: Option<&'static str>) -> CommandError {
     let Fail { rest, cause } = fail_of(error);
     let expected = if let Cause::Expected(expected) = cause { expected } else { "something else" };
-    CommandError::Syntax(SyntaxError { at: text.len().saturating_sub(rest), expected, tag: tag.cloned() })
+    let hint = Hint::of(tag.map(Tag::as_str), verb);
+    CommandError::Syntax(SyntaxError { at: text.len().saturating_sub(rest), expected, tag: tag.cloned(), hint })
 }
 
 /// A command's name behind its tag.

@@ -403,7 +403,10 @@ fn hostile_arguments_end() {
 #[test]
 fn errors_say_where_and_never_what_was_sent() {
     let error = try_command("LOGIN hunter2 \"hunter2").unwrap_err();
-    assert_eq!(error.to_string(), "expected the quotation mark that ends the string at character 26");
+    assert_eq!(
+        error.to_string(),
+        "expected the quotation mark that ends the string at character 26; it goes: LOGIN USER PASSWORD"
+    );
     assert!(!format!("{error:?}").contains("hunter2"));
     assert_eq!(error.tag().map(Tag::as_str), Some("a1"));
 }
