@@ -201,3 +201,26 @@ fn read(path: &Path) -> Source {
     }
     Source { path: name, all, code }
 }
+
+#[test]
+fn the_security_page_names_tests_that_exist() {
+    let mut attacks = Vec::new();
+    collect(Path::new("tests/hostile"), &mut attacks);
+    let attacks: String = attacks.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let mut found = Vec::new();
+    for line in fs::read_to_string("docs/security.md").unwrap().lines().filter(|line| line.starts_with("| ")) {
+        let Some(shown) = line.split('|').nth(3) else { continue };
+        for word in shown.split([' ', ',', ';']) {
+            let name = word.trim_matches(['`', '.', '(', ')']);
+            let is_attack = word.contains('`') && name.contains('_');
+            let is_transcript =
+                name.contains('/') && !name.starts_with("tests/") && !name.starts_with("src/") && !name.contains('<');
+            if is_attack && !attacks.contains(&format!("fn {name}("))
+                || is_transcript && !Path::new(&format!("tests/transcripts/{name}.imap")).exists()
+            {
+                found.push(format!("{name}: {line}"));
+            }
+        }
+    }
+    report("docs/security.md names tests that aren't there", found);
+}
