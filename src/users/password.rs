@@ -1,11 +1,12 @@
 //! Password hashes: ARGON2ID is what we make; SHA512-CRYPT, BLF-CRYPT and PLAIN are what others made and what we can check.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::OnceLock;
 
-use argon2::Argon2;
 use argon2::password_hash::rand_core::OsRng;
-use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use argon2::password_hash::{PasswordHash, PasswordHasher as _, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq as _;
 
 use crate::exit::{Exit, Failure};
@@ -111,14 +112,32 @@ impl Hash {
             waste_work(password);
         }
         match self.scheme {
-            Scheme::Argon2id => {
-                PasswordHash::new(&self.text).is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
-            }
+            Scheme::Argon2id => PasswordHash::new(&self.text).is_ok_and(|hash| is_argon2_of(&hash, password).unwrap_or(false)),
             Scheme::Sha512Crypt => Sha512Crypt::parse(&self.text).is_some_and(|hash| hash.verify(password)),
             Scheme::BlfCrypt => bcrypt::verify(password, &self.text).unwrap_or(false),
             Scheme::Plain => is_same(self.text.as_bytes(), password),
         }
     }
+}
+
+thread_local! {
+    /// The working memory of ARGON2ID, 19 MiB: used again, since the allocator would keep one block after the other for later.
+    static WORKING_MEMORY: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+}
+
+fn is_argon2_of(hash: &PasswordHash<'_>, password: &[u8]) -> argon2::password_hash::Result<bool> {
+    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else { return Ok(false) };
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from)?;
+    let params = Params::try_from(hash)?;
+    let mut buffer = [0; 64];
+    let salt = salt.decode_b64(&mut buffer)?;
+    let mut output = vec![0; expected.len()];
+    let blocks = params.block_count();
+    WORKING_MEMORY.with_borrow_mut(|memory| {
+        memory.resize(memory.len().max(blocks), Block::default());
+        Argon2::new(Algorithm::Argon2id, version, params).hash_password_into_with_memory(password, salt, &mut output, memory)
+    })?;
+    Ok(is_same(&output, expected.as_bytes()))
 }
 
 fn guess(text: &str) -> Result<Scheme, String> {
