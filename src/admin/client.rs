@@ -17,7 +17,7 @@ use crate::users::{Names, Users};
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let exit = match error {
-            OpenError::Locked(_) => Exit::TryAgain,
+            OpenError::Locked(_) | OpenError::Full(_) => Exit::TryAgain,
             OpenError::Foreign(_) | OpenError::Newer(_) => Exit::Config,
             OpenError::Damaged(_) => Exit::Data,
             OpenError::Failed(_) => Exit::Failed,

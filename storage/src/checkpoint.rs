@@ -15,6 +15,9 @@ pub(crate) fn start(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     Builder::new().name("checkpoint".into()).spawn(move || {
         while !wait(&shared) {
             take(&shared);
+            if shared.check_room(shared.options.reserve_bytes).is_ok() {
+                shared.ballast.take();
+            }
         }
     })
 }
@@ -34,6 +37,11 @@ pub(crate) fn take(shared: &Shared) {
     // Read first: the flush covers at least this.
     let newest = shared.newest.load(Ordering::Acquire);
     if newest == lock(&shared.writer).stream.checkpoint {
+        return;
+    }
+    // Others have filled the disk: sled would have to be opened anew after it, and what is not flushed is applied again at the next start.
+    if shared.has_less_than(shared.options.reserve_bytes / 8) {
+        tracing::warn!("no checkpoint: the disk is full");
         return;
     }
     if let Err(error) = shared.ask(crate::sled::SledLog::flush) {

@@ -74,16 +74,28 @@ pub enum OpenError {
     Newer(String),
     /// Records that cannot be healed are damaged: what, and which messages or logs it concerns.
     Damaged(String),
+    /// There is no room on the disk: later it can be opened.
+    Full(String),
     /// The disk failed.
     Failed(String),
+}
+
+impl OpenError {
+    /// What a failed system call becomes.
+    pub(crate) fn of(text: String, error: &std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::StorageFull { Self::Full(text) } else { Self::Failed(text) }
+    }
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Locked(text) | Self::Foreign(text) | Self::Newer(text) | Self::Damaged(text) | Self::Failed(text) => {
-                formatter.write_str(text)
-            }
+            Self::Locked(text)
+            | Self::Foreign(text)
+            | Self::Newer(text)
+            | Self::Damaged(text)
+            | Self::Full(text)
+            | Self::Failed(text) => formatter.write_str(text),
         }
     }
 }

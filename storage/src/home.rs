@@ -29,7 +29,7 @@ pub(crate) struct Home {
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> OpenError {
-    OpenError::Failed(format!("{what} {}: {error}", path.display()))
+    OpenError::of(format!("{what} {}: {error}", path.display()), error)
 }
 
 fn make_directory(path: &Path) -> Result<(), OpenError> {

@@ -2,6 +2,7 @@
 
 mod append;
 mod apply;
+mod ballast;
 mod body;
 mod checkpoint;
 pub mod codec;

@@ -8,7 +8,8 @@ use crate::fault::FaultPlan;
 /// How a [`crate::Store`] works.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// New commits are refused while the file system has fewer free bytes. Default 64 MiB.
+    /// New commits are refused while the file system has fewer free bytes; half as many, 32 MiB at most, are kept in a file, to be given up for
+    /// sled where others have filled the disk. Default 64 MiB.
     pub reserve_bytes: u64,
     /// The bytes after which a segment is sealed and the next one begun; a single group may be longer. Default 64 MiB.
     pub segment_bytes: u64,

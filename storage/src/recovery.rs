@@ -52,7 +52,7 @@ impl From<io::Error> for Trouble {
 }
 
 fn failed(error: &io::Error) -> OpenError {
-    OpenError::Failed(format!("the data directory: {error}"))
+    OpenError::of(format!("the data directory: {error}"), error)
 }
 
 struct Recovery<'a> {
@@ -73,6 +73,7 @@ pub(crate) fn recover(home: &Home, options: &StoreOptions, files: &Files) -> Res
     }
     recovery.run().map_err(|trouble| match trouble {
         Trouble::Open(error) => error,
+        Trouble::Sled(LogError::Full(text)) => OpenError::Full(format!("the log that is read could not be opened: {text}")),
         Trouble::Sled(error) => OpenError::Failed(format!("the log that is read could not be made: {error}")),
     })
 }
@@ -282,7 +283,7 @@ impl Recovery<'_> {
     /// Puts sled aside and makes it again from the segments, under another name until it is whole and on disk.
     fn rebuild(&mut self, spans: &mut Vec<Span>, why: &LogError, known: CommitNumber) -> Result<SledLog, Trouble> {
         if let LogError::Full(text) = why {
-            return Err(OpenError::Failed(format!("the disk is full: {text}")).into());
+            return Err(OpenError::Full(format!("the disk is full: {text}")).into());
         }
         let path = self.sled_path();
         let had = if self.had_sled { "was in doubt" } else { "was missing" };

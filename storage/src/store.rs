@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::ballast::Ballast;
 use crate::body;
 use crate::checkpoint;
 use crate::error::{AppendError, OpenError, ReadError};
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) files: Files,
     pub(crate) shelf: Shelf,
     spool: Spool,
+    pub(crate) ballast: Ballast,
     pub(crate) read_log: RwLock<ReadLog>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) newest: AtomicU64,
@@ -91,9 +93,15 @@ impl Store {
     pub fn open(directory: &Path, options: StoreOptions) -> Result<(Self, OpenReport), OpenError> {
         let files = Files::new(options.faults.clone());
         let home = Home::open(directory, &files)?;
-        let failed = |error: std::io::Error| OpenError::Failed(format!("{}: {error}", directory.display()));
+        let failed = |error: std::io::Error| OpenError::of(format!("{}: {error}", directory.display()), &error);
         let spool = Spool::at(&directory.join("spool")).map_err(failed)?;
-        let Recovered { stream, log, report } = recovery::recover(&home, &options, &files)?;
+        let ballast = Ballast::new(directory, options.reserve_bytes / 2);
+        if crate::files::free_bytes(directory).map_err(failed)? < options.reserve_bytes {
+            ballast.release();
+        }
+        let recovered = recovery::recover(&home, &options, &files);
+        ballast.take();
+        let Recovered { stream, log, report } = recovered?;
         // sled's directory may be new.
         files.sync_directory(directory).map_err(failed)?;
         for sentence in &report.sentences {
@@ -115,6 +123,7 @@ impl Store {
             options,
             files,
             spool,
+            ballast,
         });
         let checkpointer = checkpoint::start(Arc::clone(&shared)).map_err(failed)?;
         Ok((Self { shared, checkpointer: Mutex::new(Some(checkpointer)) }, report))
@@ -217,24 +226,33 @@ impl Shared {
         }
         tracing::warn!("sled met a full disk: it is opened anew");
         read_log.log = None;
+        self.ballast.release();
+        let reopened = self.reopened(writer);
+        self.ballast.take();
+        match reopened {
+            Ok(log) => {
+                *read_log = ReadLog { log: Some(log), epoch: epoch + 1 };
+                Ok(())
+            }
+            Err(reason) => {
+                self.doubt(&reason);
+                Err(reason)
+            }
+        }
+    }
+
+    fn reopened(&self, writer: &Writer) -> Result<SledLog, String> {
         let mut reason = String::new();
         for attempt in 0..REOPENINGS {
             if attempt > 0 {
                 std::thread::sleep(Duration::from_millis(500));
             }
             match self.opened_anew(writer) {
-                Ok(log) => {
-                    *read_log = ReadLog { log: Some(log), epoch: epoch + 1 };
-                    return Ok(());
-                }
+                Ok(log) => return Ok(log),
                 Err(LogError::Full(text)) => reason = text,
-                Err(LogError::Broken(text)) => {
-                    reason = text;
-                    break;
-                }
+                Err(LogError::Broken(text)) => return Err(text),
             }
         }
-        self.doubt(&reason);
         Err(reason)
     }
 
@@ -372,6 +390,10 @@ impl Journal for Store {
     }
 
     fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError> {
+        // It can be made again; what there is of room is for what cannot.
+        if self.shared.check_room(0).is_err() {
+            return Ok(());
+        }
         let _one_at_a_time = lock(&self.shared.cache_writer);
         self.shared.ask(|sled| sled.put_cache(&entries))
     }
@@ -419,6 +441,11 @@ impl Shared {
         let scratch = self.spool.file().map_err(|error| large::refusal(&error))?;
         let _ = fs::remove_file(&scratch);
         large::store(&self.files, &self.shelf, &scratch, self.identity(), body)
+    }
+
+    /// Whether fewer bytes are free; no where the system does not tell.
+    pub(crate) fn has_less_than(&self, bytes: u64) -> bool {
+        crate::files::free_bytes(&self.home.directory).is_ok_and(|free| free < bytes)
     }
 
     /// Refuses what would leave less than the reserve.

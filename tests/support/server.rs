@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -47,6 +47,7 @@ pub struct Server {
     pub target: Target,
     child: Child,
     directory: TempDir,
+    data: PathBuf,
     kind: Kind,
 }
 
@@ -67,13 +68,23 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(directory.path().join("stderr"))?);
         let mut child = command.spawn()?;
         let target = read_addresses(&mut child)?;
-        Ok(Self { target, child, directory, kind: Kind::Memory })
+        let data = directory.path().join("data");
+        Ok(Self { target, child, directory, data, kind: Kind::Memory })
     }
 
     /// `carillon serve` over a data directory in a temporary folder, with these accounts.
     pub fn on_disk(users: &[&str], settings: &[String]) -> io::Result<Self> {
         let directory = tempfile::tempdir()?;
         let data = directory.path().join("data");
+        Self::start(directory, data, users, settings)
+    }
+
+    /// The same over a data directory that outlives the server; accounts that it has already are not named.
+    pub fn over(data: &Path, users: &[&str], settings: &[String]) -> io::Result<Self> {
+        Self::start(tempfile::tempdir()?, data.to_owned(), users, settings)
+    }
+
+    fn start(directory: TempDir, data: PathBuf, users: &[&str], settings: &[String]) -> io::Result<Self> {
         for user in users {
             add_user(&data, user)?;
         }
@@ -86,16 +97,21 @@ impl Server {
         let target =
             Target { imap: free[0], imaps: Some(free[1]), lmtp: Some(free[2]), user: None, password: PASSWORD.to_owned() };
         let child = start_on_disk(&arguments, &directory)?;
-        let server = Self { target, child, directory, kind: Kind::Disk { arguments } };
+        let mut server = Self { target, child, directory, data, kind: Kind::Disk { arguments } };
         server.wait_until_it_answers()?;
         Ok(server)
     }
 
     /// `kill -9`, and started again over the same directory.
     pub fn crash(&mut self) -> io::Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
+        self.kill()?;
         self.start_again()
+    }
+
+    /// `kill -9`; [`Server::start_again`] starts it over the same directory.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
     }
 
     /// SIGTERM, waits for the end, and starts again.
@@ -117,18 +133,19 @@ impl Server {
         Err(io::Error::other("the server did not end within 20 s of SIGTERM"))
     }
 
-    fn start_again(&mut self) -> io::Result<()> {
+    /// Starts it over the same directory; an error where it ends by itself.
+    pub fn start_again(&mut self) -> io::Result<()> {
         let Kind::Disk { arguments } = &self.kind else { return Err(io::Error::other("a server in memory cannot start again")) };
         self.child = start_on_disk(arguments, &self.directory)?;
         self.wait_until_it_answers()
     }
 
-    fn wait_until_it_answers(&self) -> io::Result<()> {
+    fn wait_until_it_answers(&mut self) -> io::Result<()> {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
             match TcpStream::connect(self.target.imap) {
                 Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > end => {
+                Err(error) if Instant::now() > end || self.child.try_wait()?.is_some() => {
                     return Err(io::Error::other(format!("no answer in 20 s: {error}\n{}", self.stderr())));
                 }
                 Err(_) => thread::sleep(Duration::from_millis(10)),
@@ -146,9 +163,9 @@ impl Server {
         self.stderr().lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect()
     }
 
-    /// The data directory's CA, where it made one.
+    /// The data directory.
     pub fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
+        self.data.clone()
     }
 
     /// The process.
@@ -193,7 +210,7 @@ fn start_on_disk(arguments: &[String], directory: &TempDir) -> io::Result<Child>
 }
 
 /// `carillon user add` on a server that does not run.
-fn add_user(data: &std::path::Path, user: &str) -> io::Result<()> {
+fn add_user(data: &Path, user: &str) -> io::Result<()> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_carillon"))
         .args(["user", "add", "--data"])
         .arg(data)

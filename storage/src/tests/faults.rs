@@ -21,7 +21,7 @@ fn run(fault: Fault) {
     let store = match Store::open(directory.path(), faulty(&plan)) {
         Ok((store, _)) => store,
         Err(error) => {
-            assert!(matches!(error, crate::OpenError::Failed(_)), "{fault:?}: {error}");
+            assert!(matches!(error, crate::OpenError::Failed(_) | crate::OpenError::Full(_)), "{fault:?}: {error}");
             plan.disarm();
             Model::default().check(&open(directory.path()).0);
             return;
