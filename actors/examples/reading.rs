@@ -98,6 +98,8 @@ fn message(number: usize, octets: usize) -> Vec<u8> {
 
 fn filled(directory: &Path, messages: usize, octets: usize) -> View {
     let (store, _) = Store::open(directory, StoreOptions::default()).expect("a store");
+    let store = Arc::new(store);
+    let source = Source::new(store.clone(), 0);
     let mut state = State::new(&Limits::default());
     state.apply(1, &MailboxEvent::Opened { uid_validity: UidValidity::MIN });
     let numbers: Vec<usize> = (0..messages).collect();
@@ -108,7 +110,7 @@ fn filled(directory: &Path, messages: usize, octets: usize) -> View {
             let content = Content::Memory(message(*number, octets));
             let (flags, origin, save_date) = (FlagSet::new(), Origin::Append, 0);
             let arrival = arrival::Arrival { content, prefix: None, has_nul: false, internal_date, save_date, flags, origin };
-            let new = arrival::prepare(&store, arrival).expect("a message");
+            let new = arrival::prepare(&source, arrival).expect("a message");
             bodies.extend(new.body);
             let uid = Uid::new(*number as u32 + 1).expect("not 0");
             arrivals.push(Arrival { uid, flags: new.flags, details: new.details, origin });

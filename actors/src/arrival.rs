@@ -7,13 +7,13 @@ use bytes::Bytes;
 use carillon_protocol::date::InternalDate;
 use carillon_protocol::flag::FlagSet;
 use carillon_protocol::mime;
-use carillon_storage::{Body, BodyHash, BodySource, Journal};
+use carillon_storage::{Body, BodyHash, BodySource};
 
 use crate::mailbox::details::{self, MessageIds};
 use crate::mailbox::event::Origin;
 use crate::mailbox::requests::NewMessage;
 use crate::refusal::{Fault, Refusal};
-use crate::session::message::summarise_arrival;
+use crate::session::message::Source;
 
 /// Where the bytes of a message are that comes in.
 #[derive(Debug)]
@@ -75,15 +75,15 @@ pub struct Arrival {
 ///
 /// # Errors
 /// A message of which nothing can be kept (no bytes), or a disk that fails.
-pub fn prepare_all(journal: &dyn Journal, arrivals: Vec<Arrival>) -> Result<Vec<NewMessage>, Refusal> {
-    arrivals.into_iter().map(|arrival| prepare(journal, arrival)).collect()
+pub fn prepare_all(source: &Source, arrivals: Vec<Arrival>) -> Result<Vec<NewMessage>, Refusal> {
+    arrivals.into_iter().map(|arrival| prepare(source, arrival)).collect()
 }
 
 /// Makes one message ready. Its summary is kept beside the body, so that no FETCH of envelopes parses mail again.
 ///
 /// # Errors
 /// As [`prepare_all`].
-pub fn prepare(journal: &dyn Journal, arrival: Arrival) -> Result<NewMessage, Refusal> {
+pub fn prepare(source: &Source, arrival: Arrival) -> Result<NewMessage, Refusal> {
     let (mut bytes, mut file) = match arrival.content {
         Content::Memory(bytes) => (bytes, None),
         Content::File(file) => {
@@ -100,14 +100,14 @@ pub fn prepare(journal: &dyn Journal, arrival: Arrival) -> Result<NewMessage, Re
         return Err(Refusal::EmptyMessage);
     }
     let hash = BodyHash::of(&bytes);
-    let summary = summarise_arrival(journal, &hash, &bytes);
+    let summary = source.summarise_arrival(&hash, &bytes);
     let length = bytes.len() as u64;
     let prefix_length = arrival.prefix.as_ref().map_or(0, |prefix| prefix.len() as u64);
     let size = length + prefix_length;
     let ids = MessageIds { references: None, in_reply_to: None, message_id: summary.glance.digest.message_id.as_deref() };
     let ids = MessageIds { references: summary.glance.digest.references.first().map(String::as_str), ..ids };
     let details = Arc::new(details::new(arrival.prefix, hash, size, arrival.internal_date, arrival.save_date, ids));
-    let source = file.map_or_else(|| BodySource::Memory(Bytes::from(bytes)), |file| BodySource::File(file.take_over()));
-    let body = journal.prepare(Body { hash, length, source }).map_err(Fault::from)?;
+    let content = file.map_or_else(|| BodySource::Memory(Bytes::from(bytes)), |file| BodySource::File(file.take_over()));
+    let body = source.journal().prepare(Body { hash, length, source: content }).map_err(Fault::from)?;
     Ok(NewMessage { flags: arrival.flags, details, origin: arrival.origin, body: Some(body) })
 }

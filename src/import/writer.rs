@@ -123,9 +123,9 @@ impl Writer {
     }
 
     async fn append(&mut self, name: &MailboxName, items: Vec<(usize, Item)>, written: &mut Written) -> Result<(), Failure> {
-        let (save_date, journal) = (self.core.clock.seconds(), self.core.journal.store().clone());
+        let (save_date, source) = (self.core.clock.seconds(), self.core.source.clone());
         let prepare_all = move || -> Vec<(usize, Result<NewMessage, Refusal>)> {
-            let prepare_one = |(index, item)| (index, prepare(journal.as_ref(), arrival(item, save_date)));
+            let prepare_one = |(index, item)| (index, prepare(&source, arrival(item, save_date)));
             items.into_iter().map(prepare_one).collect()
         };
         let prepared = self.core.placement.run(prepare_all).await.map_err(|fault| failure(fault.into()))?;

@@ -11,10 +11,11 @@ use carillon_actors::mailbox::requests::{Change, NewMessage};
 use carillon_actors::refusal::{Fault, Refusal};
 use carillon_actors::server::Core;
 use carillon_actors::session::auth::Authenticator;
+use carillon_actors::session::message::Source;
 use carillon_protocol::date::InternalDate;
 use carillon_protocol::flag::FlagSet;
 use carillon_protocol::mailbox_name::{MailboxName, NameFormat};
-use carillon_storage::{Author, Journal};
+use carillon_storage::Author;
 
 use super::command::Address;
 use super::connection::{Delivery, Envelope};
@@ -118,7 +119,7 @@ impl Postman {
 }
 
 /// The message without prefix, its body where every recipient's commit can take it from. Blocks.
-fn make_ready(journal: &dyn Journal, bytes: Bytes, save_date: u64) -> Result<NewMessage, Refusal> {
+fn make_ready(source: &Source, bytes: Bytes, save_date: u64) -> Result<NewMessage, Refusal> {
     let content = match bytes {
         Bytes::Memory(bytes) => Content::Memory(bytes),
         // A commit takes a small file over, which the next recipient's would miss.
@@ -132,7 +133,7 @@ fn make_ready(journal: &dyn Journal, bytes: Bytes, save_date: u64) -> Result<New
     let internal_date = InternalDate { unix_seconds: i64::try_from(save_date).unwrap_or(0), offset_minutes: 0 };
     let (flags, origin) = (FlagSet::new(), Origin::Delivery);
     let arrival = Arrival { content, prefix: None, has_nul: false, internal_date, save_date, flags, origin };
-    prepare(journal, arrival)
+    prepare(source, arrival)
 }
 
 impl Delivery for Postman {
@@ -160,8 +161,8 @@ impl Delivery for Postman {
     async fn deliver(&self, envelope: &Envelope, bytes: Bytes, targets: &[(Address, Target)]) -> Vec<Reply> {
         let core = &self.office.core;
         let now_seconds = core.clock.seconds();
-        let journal = Arc::clone(core.journal.store());
-        let ready = core.placement.run(move || make_ready(journal.as_ref(), bytes, now_seconds)).await;
+        let source = core.source.clone();
+        let ready = core.placement.run(move || make_ready(&source, bytes, now_seconds)).await;
         let ready = match ready.map_err(Refusal::from).and_then(|ready| ready) {
             Ok(ready) => ready,
             Err(refusal) => return vec![reply(&refusal); targets.len()],

@@ -134,6 +134,20 @@ impl Source {
         }
     }
 
+    /// The summary of a body that just arrived and is still in memory, kept for all who read it: what is new is asked for next.
+    pub fn summarise_arrival(&self, hash: &BodyHash, body: &[u8]) -> Summary {
+        let summary = summarise(body);
+        if let Some(glance) = front_of(&put_summary(self.journal.as_ref(), hash, &summary)) {
+            self.glances.put(*hash, glance);
+        }
+        summary
+    }
+
+    /// What is read.
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.journal
+    }
+
     /// A cache that cannot be read costs time and nothing else.
     fn kept(&self, name: &Name) -> Option<Bytes> {
         self.journal.cache(&cache_key(&name.hash)).ok().flatten()
@@ -185,13 +199,6 @@ impl Source {
     pub fn header(&self, details: &Details) -> Result<Bytes, Fault> {
         self.range(details, 0..self.glance(details)?.header_length())
     }
-}
-
-/// The summary of a body that just arrived and is still in memory, put beside it for all who read it.
-pub fn summarise_arrival(journal: &dyn Journal, name: &BodyHash, body: &[u8]) -> Summary {
-    let summary = summarise(body);
-    put_summary(journal, name, &summary);
-    summary
 }
 
 /// Without what is put here the first reader computes it again.
@@ -370,11 +377,16 @@ mod tests {
 
     #[test]
     fn the_summary_of_an_arrival_is_kept() {
-        let (journal, body) = (MemoryJournal::new(), b"Subject: x\r\n\r\nbody");
-        let name = BodyHash::of(body);
-        let summary = summarise_arrival(&journal, &name, body);
+        let (journal, body) = (Arc::new(MemoryJournal::new()), b"Subject: x\r\n\r\nbody");
+        let (name, source) = (BodyHash::of(body), Source::new(journal.clone(), 1 << 20));
+        let summary = source.summarise_arrival(&name, body);
         assert_eq!(summary.glance.header_length, 14);
         assert!(journal.cache(&cache_key(&name)).unwrap().is_some());
+        // The body is not there yet, so this comes from memory.
+        journal.put_cache(vec![(cache_key(&name), Bytes::new())]).unwrap();
+        let details = details(name, body.len() as u64, 0);
+        assert_eq!(source.glance(&details).unwrap().read().digest.base_subject, "x");
+        assert!(source.content(&details).is_err());
     }
 
     #[test]

@@ -41,8 +41,8 @@ pub async fn append(session: &mut Session, name: &MailboxName, messages: Vec<App
             origin: Origin::Append,
         });
     }
-    let journal = session.doors.core.journal.store().clone();
-    let prepared = session.doors.core.placement.run(move || arrival::prepare_all(journal.as_ref(), arrivals)).await??;
+    let source = session.doors.core.source.clone();
+    let prepared = session.doors.core.placement.run(move || arrival::prepare_all(&source, arrivals)).await??;
     let count = prepared.len() as u64;
     let handle = session.open(target).await.map_err(missing_target)?;
     let changed = session.change(handle, Change::Append(prepared)).await.map_err(missing_target)?;
