@@ -8,8 +8,8 @@ use carillon_actors::id::Ids;
 use carillon_actors::limits::Limits;
 use carillon_actors::placement::Placement;
 use carillon_actors::session::auth::Verdict;
-use carillon_storage::MemoryJournal;
 use carillon_storage::fault::{AppendFault, FaultJournal};
+use carillon_storage::{Journal, MemoryJournal};
 
 use super::*;
 use crate::lmtp::command::{Command, Mail, parse};
