@@ -6,6 +6,7 @@ use carillon_protocol::frame::Step;
 use carillon_protocol::response::{Response, ResponseCode, Status};
 use carillon_protocol::text::Secret;
 use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 
 use super::super::auth::Verdict;
 use super::super::reply::{self, Ending, Farewell, Reply};
@@ -15,7 +16,8 @@ use crate::refusal::Fault;
 
 /// The longest line of an authentication exchange, in bytes of base64.
 const MAX_LINE: usize = 8 << 10;
-/// How long an answer waits after a failed login, times the failures of this connection.
+/// When a failed login is answered, counted from its command, times the failures of this connection: longer than a hash takes, so that the time says nothing
+/// of the user.
 const FAILED: Duration = Duration::from_millis(250);
 
 /// LOGIN.
@@ -94,6 +96,7 @@ async fn enter(session: &mut Session, user: String, password: Secret<Vec<u8>>) -
         // RFC 2221 §4.1: the password is not even looked at.
         return Ok(reply::no(ResponseCode::Referral(vec![url.clone()]), "Your home is another server"));
     }
+    let begun = Instant::now();
     let authenticator = session.doors.authenticator.clone();
     let name = user.clone();
     let doors = session.doors.clone();
@@ -105,7 +108,7 @@ async fn enter(session: &mut Session, user: String, password: Secret<Vec<u8>>) -
             welcome(session);
             Ok(reply::ok_with(ResponseCode::Capability(session.capabilities()), "Logged in"))
         }
-        Verdict::Refused => Ok(refuse(session).await),
+        Verdict::Refused => Ok(refuse(session, begun).await),
         Verdict::Unavailable(reason) => Err(Fault::Unavailable(reason).into()),
     }
 }
@@ -115,9 +118,9 @@ fn welcome(session: &mut Session) {
     session.connection.set_limits(limits);
 }
 
-async fn refuse(session: &mut Session) -> Status {
+async fn refuse(session: &mut Session, begun: Instant) -> Status {
     session.failed_logins += 1;
     tracing::info!(peer = %session.peer, failures = session.failed_logins, "login failed");
-    tokio::time::sleep(FAILED * session.failed_logins).await;
+    sleep_until(begun + FAILED * session.failed_logins).await;
     reply::no(ResponseCode::AuthenticationFailed, "Wrong user name or password")
 }

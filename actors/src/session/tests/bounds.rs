@@ -141,6 +141,22 @@ fn a_long_fetch_is_broken_off_between_two_messages() {
 }
 
 #[test]
+fn a_failed_login_is_answered_after_the_same_time_whatever_the_hash_took() {
+    for milliseconds in [0, 20, 200] {
+        simulate(async move {
+            let pace = move || Duration::from_millis(milliseconds);
+            let world = World::with(Limits::default(), Placement::one_thread_paced(pace));
+            let mut client = world.connect().await;
+            for failures in 1..3 {
+                let begun = tokio::time::Instant::now();
+                assert!(client.refused("LOGIN a wrong").await.starts_with("NO [AUTHENTICATIONFAILED]"));
+                assert_eq!(begun.elapsed(), Duration::from_millis(250 * failures), "{milliseconds}");
+            }
+        });
+    }
+}
+
+#[test]
 fn before_login_not_reading_gains_no_time() {
     simulate(async {
         let world = World::new();
