@@ -141,13 +141,23 @@ pub fn bind_unix(path: &Path) -> Result<UnixDoor, Failure> {
     Ok(UnixDoor { listener, path: path.to_owned() })
 }
 
-/// Accepts for ever; `take` gets each connection that is let in.
-pub async fn accept(listener: TcpListener, gate: Arc<Gate>, take: impl Fn(TcpStream, SocketAddr, Admission)) {
+/// Says why a connection is not let in, where that can be said at once, and closes it.
+fn turn_away(stream: TcpStream, farewell: &[u8]) {
+    use std::io::Write as _;
+    // Its buffer is empty: what does not fit at once never will, and nobody waits for a stranger.
+    let _ = stream.into_std().and_then(|mut stream| stream.write_all(farewell));
+}
+
+/// Accepts for ever; `take` gets each connection that is let in, any other is told `farewell`.
+pub async fn accept(listener: TcpListener, gate: Arc<Gate>, farewell: Vec<u8>, take: impl Fn(TcpStream, SocketAddr, Admission)) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => match gate.admit(peer.ip()) {
                 Some(admission) => take(stream, peer, admission),
-                None => tracing::warn!(%peer, "too many connections: this one is closed"),
+                None => {
+                    tracing::warn!(%peer, "too many connections: this one is closed");
+                    turn_away(stream, &farewell);
+                }
             },
             Err(error) => {
                 tracing::warn!(%error, "accepting failed");

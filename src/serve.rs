@@ -12,6 +12,7 @@ use carillon_actors::limits::Limits;
 use carillon_actors::placement::Placement;
 use carillon_actors::server::Core;
 use carillon_actors::session::actor::{Transport, start as start_session};
+use carillon_actors::session::admission::turned_away;
 use carillon_actors::session::auth::Authenticator;
 use carillon_actors::session::settings::{self, Doors, Referrals, Settings};
 use carillon_protocol::mailbox_name::MailboxName;
@@ -31,6 +32,7 @@ use crate::listener::{self, Gate, UnixDoor};
 use crate::lmtp::connection as lmtp_connection;
 use crate::lmtp::delivery::{PostOffice, Postman};
 use crate::lmtp::incoming::Spool;
+use crate::lmtp::reply::Reply;
 use crate::tls::{self, Tls};
 use crate::users::{AnyUser, Names, Users};
 
@@ -205,17 +207,19 @@ impl Server {
         let imaps = bind_all(&config.imaps, plan.takes_near_ports, &mut opened.imaps).await?;
         let lmtp = bind_all(&config.lmtp, plan.takes_near_ports, &mut opened.lmtp).await?;
         let unix = config.lmtp_socket.as_deref().map(listener::bind_unix).transpose()?;
-        imap.into_iter().for_each(|listener| self.serve_imap(listener, Transport::Plain));
-        imaps.into_iter().for_each(|listener| self.serve_imap(listener, Transport::Tls));
+        let farewell = turned_away(self.doors.settings.name_format());
+        imap.into_iter().for_each(|listener| self.serve_imap(listener, Transport::Plain, farewell.clone()));
+        // In TLS nothing can be said before a handshake, which would cost what the limit is to save.
+        imaps.into_iter().for_each(|listener| self.serve_imap(listener, Transport::Tls, Vec::new()));
         lmtp.into_iter().for_each(|listener| self.serve_lmtp(listener));
         unix.into_iter().for_each(|door| self.serve_lmtp_unix(door));
         tracing::info!(imap = ?opened.imap, imaps = ?opened.imaps, lmtp = ?opened.lmtp, lmtp_socket = ?config.lmtp_socket, "listening");
         Ok(opened)
     }
 
-    fn serve_imap(&self, listener: TcpListener, transport: fn(TcpStream) -> Transport) {
+    fn serve_imap(&self, listener: TcpListener, transport: fn(TcpStream) -> Transport, farewell: Vec<u8>) {
         let (doors, placement) = (Arc::clone(&self.doors), self.core.placement.clone());
-        let accepting = listener::accept(listener, Arc::clone(&self.gate), move |stream, peer, admission| {
+        let accepting = listener::accept(listener, Arc::clone(&self.gate), farewell, move |stream, peer, admission| {
             let doors = Arc::clone(&doors);
             // A socket belongs to the thread whose loop it was registered with.
             let Ok(stream) = stream.into_std() else { return };
@@ -232,7 +236,8 @@ impl Server {
     fn serve_lmtp(&self, listener: TcpListener) {
         let postman = self.postmen();
         let placement = self.core.placement.clone();
-        let accepting = listener::accept(listener, Arc::clone(&self.gate), move |stream, peer, admission| {
+        let farewell = Reply::crowded().to_string().into_bytes();
+        let accepting = listener::accept(listener, Arc::clone(&self.gate), farewell, move |stream, peer, admission| {
             let postman = postman.clone();
             let Ok(stream) = stream.into_std() else { return };
             placement.session_arbiter().spawn(async move {

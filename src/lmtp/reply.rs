@@ -44,6 +44,11 @@ impl Reply {
         Self::new(552, "5.3.4", format!("message longer than {limit_bytes} bytes"))
     }
 
+    /// There are as many connections as may be.
+    pub fn crowded() -> Self {
+        Self::new(421, "4.3.2", "too many connections; come again in a moment")
+    }
+
     /// Whether it says yes.
     pub const fn is_success(&self) -> bool {
         self.code < 400

@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+use carillon_protocol::encode;
+use carillon_protocol::mailbox_name::NameFormat;
+use carillon_protocol::response::Untagged;
+
+use super::reply::{self, Farewell};
+
 /// A place; given back when it is dropped, so the session holds it for as long as its connection is open.
 pub struct Admission(Option<Box<dyn FnOnce() + Send>>);
 
@@ -15,6 +21,13 @@ impl Admission {
     pub const fn uncounted() -> Self {
         Self(None)
     }
+}
+
+/// What a connection is told for which there is no place: BYE in place of the greeting (RFC 9051 §7.1.5).
+pub fn turned_away(format: NameFormat) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode::encode_untagged(&Untagged::Status(reply::bye(Farewell::Crowded)), format, &mut bytes);
+    bytes
 }
 
 impl Drop for Admission {

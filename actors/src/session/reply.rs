@@ -65,6 +65,8 @@ pub enum Farewell {
     DidNotWait,
     /// The server stops.
     Shutdown,
+    /// There are as many connections as may be: this one is not let in.
+    Crowded,
     /// An administrator ended the session.
     Kicked,
     /// The client speaks another protocol: what it sends must not be taken for commands (a web page can make a browser send them).
@@ -91,6 +93,7 @@ impl Farewell {
             Self::TooMuch => "Input is larger than this server accepts",
             Self::DidNotWait => "A literal was sent that had to wait for its continuation, and was refused",
             Self::Shutdown => "The server is going down; come again in a moment",
+            Self::Crowded => "Too many connections; come again in a moment",
             Self::Kicked => "An administrator ended this session",
             Self::OtherProtocol => "This is an IMAP server",
             Self::TlsFailed => "TLS failed",
@@ -121,7 +124,7 @@ pub fn bad(text: impl Into<String>) -> Status {
 
 /// BYE.
 pub fn bye(farewell: Farewell) -> Status {
-    let code = (farewell == Farewell::Shutdown).then_some(ResponseCode::Unavailable);
+    let code = matches!(farewell, Farewell::Shutdown | Farewell::Crowded).then_some(ResponseCode::Unavailable);
     Status { condition: Condition::Bye, code, text: farewell.text().to_owned() }
 }
 
