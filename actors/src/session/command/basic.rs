@@ -7,6 +7,9 @@ use super::super::reply::{self, Ending, Farewell, Reply};
 use super::super::settings::PlaintextLogin;
 use super::super::state::Session;
 
+/// So many characters of what a client says of itself are kept.
+const MAX_CLIENT: usize = 1000;
+
 impl Session {
     /// The capabilities of the state that the session is in.
     pub fn capabilities(&self) -> Vec<Capability> {
@@ -67,15 +70,24 @@ pub fn id(session: &mut Session, fields: Option<Vec<(String, Option<String>)>>) 
         fields.unwrap_or_default().into_iter().filter_map(|(field, value)| value.map(|value| (field, value))).collect();
     if !said.is_empty() {
         let client = said.iter().map(|(field, value)| format!("{field}={value}")).collect::<Vec<_>>().join(" ");
-        tracing::info!(client, "client");
-        session.client = Some(client.clone());
-        if session.login.is_some() {
-            session.doors.core.directory.session_identified(session.id, client);
-        }
+        identify(session, client.chars().take(MAX_CLIENT).collect());
     }
     let ours = [("name", "carillon"), ("version", env!("CARGO_PKG_VERSION"))];
     session.tell(&Untagged::Id(ours.map(|(field, value)| (field.to_owned(), Some(value.to_owned()))).into()));
     Ok(reply::ok("Nice to meet you"))
+}
+
+/// Notes who the client says that it is. What it says again and again must not fill the trace.
+fn identify(session: &mut Session, client: String) {
+    match &session.client {
+        Some(known) if *known == client => return,
+        Some(_) => tracing::debug!(client, "client"),
+        None => tracing::info!(client, "client"),
+    }
+    session.client = Some(client.clone());
+    if session.login.is_some() {
+        session.doors.core.directory.session_identified(session.id, client);
+    }
 }
 
 /// RFC 5161: no capability of this stage changes by being enabled, so the answer names none.
