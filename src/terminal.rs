@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::exit::{Exit, Failure};
+use crate::users::is_invisible;
 use crate::users::password::MAX_BYTES;
 
 /// Writes a line to standard output. A reader that went away (`| head`) is no error: the answer then is `false`, and the command may stop.
@@ -20,10 +21,28 @@ pub fn line(text: &str) -> Result<bool, Failure> {
     }
 }
 
-/// Text for a terminal: control characters become visible, so that no name or header can write escape sequences.
+/// Text for a terminal: control characters become visible, so that no name or header can write escape sequences; so do characters that turn the reading direction.
 pub fn plain(text: &str) -> String {
-    let visible = |character: char| if character.is_control() { '\u{fffd}' } else { character };
+    let visible = |character: char| if character.is_control() || is_invisible(character) { '\u{fffd}' } else { character };
     text.chars().map(visible).collect()
+}
+
+/// A value as one line of JSON that a terminal shows as it is.
+pub fn json(value: &serde_json::Value) -> String {
+    visible_json(&value.to_string())
+}
+
+/// Lines of JSON with what serde leaves unescaped in strings: DEL, the control characters of Unicode, and those that turn the reading direction.
+pub fn visible_json(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character != '\n' && (character.is_control() || is_invisible(character)) {
+            visible.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            visible.push(character);
+        }
+    }
+    visible
 }
 
 /// A password: from the first line of standard input, or asked twice on the terminal. Never from the command line, which others can read.
@@ -83,6 +102,9 @@ mod tests {
 
     #[test]
     fn escapes_are_made_visible() {
-        assert_eq!(plain("a\u{1b}[2Jb\u{9b}c"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(plain("a\u{1b}[2Jb\u{9b}c\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d");
+        let value = serde_json::json!({ "a": "\u{1b}\n\u{7f}\u{9b}\u{202e}ä" });
+        assert_eq!(json(&value), r#"{"a":"\u001b\n\u007f\u009b\u202eä"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json(&value)).unwrap(), value);
     }
 }

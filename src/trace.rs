@@ -11,15 +11,36 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::calendar;
 use crate::config::TraceFormat;
+use crate::terminal::visible_json;
 
 /// Sends the trace to standard error from now on. Called once; a second call changes nothing.
 pub fn start(format: TraceFormat, filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {
-        TraceFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(true).try_init(),
+        TraceFormat::Json => builder
+            .with_writer(|| Visible(std::io::stderr()))
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(true)
+            .try_init(),
         TraceFormat::Logfmt => builder.fmt_fields(Words).event_format(Logfmt).try_init(),
     };
+}
+
+/// Writes whole lines of JSON without raw control characters: a terminal may show them.
+struct Visible<W>(W);
+
+impl<W: std::io::Write> std::io::Write for Visible<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write_all(visible_json(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// `ts=... level=info target=... msg="..." key=value ...`, then the fields of the spans around it, innermost first: so `session=` stands in every line of one.

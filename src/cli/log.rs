@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Place;
 use crate::admin::{Request, Selection, client, render};
 use crate::exit::Failure;
-use crate::terminal::{line, plain};
+use crate::terminal::{json, line, plain};
 
 /// `carillon log ...`
 #[derive(Debug, Subcommand)]
@@ -80,7 +80,7 @@ fn show(data: &std::path::Path, options: &ShowOptions, last: Option<usize>) -> R
 }
 
 fn put(row: &Value, output: Output, short: fn(&Value) -> String) -> Result<bool, Failure> {
-    line(&if output == Output::Json { row.to_string() } else { short(row) })
+    line(&if output == Output::Json { json(row) } else { short(row) })
 }
 
 fn text(row: &Value, key: &str) -> String {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::admin::{Request, client};
 use crate::exit::{Exit, Failure};
-use crate::terminal::{line, plain};
+use crate::terminal::{json, line, plain};
 
 pub(super) fn who(data: &Path, is_json: bool) -> Result<(), Failure> {
     let mut rows = Vec::new();
@@ -16,7 +16,7 @@ pub(super) fn who(data: &Path, is_json: bool) -> Result<(), Failure> {
         Ok(true)
     })?;
     if is_json {
-        return rows.iter().try_for_each(|row| line(&row.to_string()).map(drop));
+        return rows.iter().try_for_each(|row| line(&json(row)).map(drop));
     }
     let text = |row: &Value, key: &str| match row.get(key) {
         Some(Value::String(text)) => text.clone(),
