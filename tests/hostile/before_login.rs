@@ -1,10 +1,7 @@
 //! What anybody can send.
 
-use super::{Numbers, connect, in_time, reply, resident_bytes, throw, under_attack};
+use super::{Numbers, PER_CONNECTION, connect, in_time, reply, resident_bytes, throw, under_attack};
 use crate::support::wire::Wire;
-
-/// An unauthenticated peer costs at most this (docs/security.md).
-const PER_CONNECTION: u64 = 1 << 20;
 
 #[test]
 fn unfinished_lines_cost_little() {

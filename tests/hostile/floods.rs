@@ -1,12 +1,12 @@
 //! Many peers, and slow ones.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{connect, logged_in, resident_bytes, under_attack};
-use crate::support::wire::Wire;
+use super::{connect, logged_in, resident_bytes, under_attack, under_attack_on_disk};
+use crate::support::wire::{PATIENCE, Wire};
 
 #[test]
 fn a_flood_of_connections() {
@@ -22,6 +22,32 @@ fn a_flood_of_connections() {
         while Wire::connect(server.target.imap).ok().is_none_or(|mut wire| wire.until("*").is_err()) {
             assert!(Instant::now() < end, "no connection is taken 10 s after the flood");
         }
+    });
+}
+
+/// The last places are taken: who comes is told so, who is there is served, and a place that is free again is given.
+#[test]
+fn connections_beyond_the_limit_are_told_so() {
+    under_attack_on_disk(&[], &["connections=40", "connections_per_address=40"], |server| {
+        let mut open: Vec<Wire> = (0..39).map(|_| connect(&server.target)).collect();
+        for _ in 0..50 {
+            let mut refused = Wire::connect(server.target.imap).unwrap();
+            let answer = refused.response(PATIENCE).unwrap();
+            assert!(answer.starts_with(b"* BYE [UNAVAILABLE] "), "{}", String::from_utf8_lossy(&answer));
+            assert!(refused.is_closed(PATIENCE));
+            let mut reply = String::new();
+            TcpStream::connect(server.target.lmtp.unwrap()).unwrap().read_to_string(&mut reply).unwrap();
+            assert!(reply.starts_with("421 4.3.2 "), "{reply}");
+            let mut nothing = Vec::new();
+            TcpStream::connect(server.target.imaps.unwrap()).unwrap().read_to_end(&mut nothing).unwrap();
+            assert!(nothing.is_empty());
+        }
+        open.truncate(20);
+        let end = Instant::now() + Duration::from_secs(5);
+        while Wire::connect(server.target.imap).unwrap().until("*").unwrap()[0].starts_with("* BYE") {
+            assert!(Instant::now() < end, "places that are free are not given");
+        }
+        open.clear();
     });
 }
 
@@ -59,28 +85,38 @@ fn tls_that_breaks_off() {
     });
 }
 
+/// Real hashes, each of which takes a core for a while; names and passwords that never come; handshakes that stall.
 #[test]
 fn slow_logins_do_not_block_others() {
-    under_attack(|server| {
+    under_attack_on_disk(&["honest"], &[], |server| {
         let target = server.target.clone();
-        let attackers: Vec<_> = (0..20)
+        let stalled: Vec<Wire> = (0..40)
+            .map(|number| {
+                let mut wire = connect(&target);
+                let starts = ["a LOGIN x {6}\r\n", "a AUTHENTICATE PLAIN\r\n", "a LOGIN \"", "a STARTTLS\r\n"];
+                wire.send(starts[number % 4].as_bytes()).unwrap();
+                wire
+            })
+            .collect();
+        let imaps = target.imaps.unwrap();
+        let handshakes: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(imaps).unwrap()).collect();
+        let attackers: Vec<_> = (0..60)
             .map(|number| {
                 let target = target.clone();
                 thread::spawn(move || {
                     let mut wire = connect(&target);
-                    let _ = wire.command("a", &format!("LOGIN user{number} wrong"));
+                    let user = ["honest", "nobody"][number % 2];
+                    let _ = wire.command("a", &format!("LOGIN {user} wrong"));
                 })
             })
             .collect();
-        // One that never sends its password.
-        let mut stalled = connect(&target);
-        stalled.send(b"a LOGIN x {6}\r\n").unwrap();
         let start = Instant::now();
         logged_in(&target, "honest").command("z", "LOGOUT").unwrap();
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
         for attacker in attackers {
             attacker.join().unwrap();
         }
+        drop((stalled, handshakes));
     });
 }
 

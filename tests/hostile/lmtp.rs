@@ -8,13 +8,13 @@ use crate::support::server::{Server, Target};
 use crate::support::wire::PATIENCE;
 
 /// A conversation by LMTP: sends bytes, reads replies.
-struct Conversation {
+pub(super) struct Conversation {
     stream: TcpStream,
     reader: BufReader<TcpStream>,
 }
 
 impl Conversation {
-    fn open(server: &Server) -> Self {
+    pub(super) fn open(server: &Server) -> Self {
         let stream = TcpStream::connect(server.target.lmtp.expect("LMTP is offered")).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
@@ -37,7 +37,12 @@ impl Conversation {
     }
 
     fn say(&mut self, line: &str) -> String {
-        if self.stream.write_all(format!("{line}\r\n").as_bytes()).is_err() {
+        self.say_bytes(format!("{line}\r\n").as_bytes())
+    }
+
+    /// The same for bytes that may be no text, with their end.
+    pub(super) fn say_bytes(&mut self, line: &[u8]) -> String {
+        if self.stream.write_all(line).is_err() {
             return String::new();
         }
         self.reply()

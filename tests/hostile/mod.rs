@@ -2,9 +2,14 @@
 
 mod after_login;
 mod before_login;
+mod doorbells;
 mod floods;
+mod injection;
 mod lmtp;
+mod memory;
 mod messages;
+mod names;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,9 +25,22 @@ const MEDIAN: Duration = Duration::from_millis(100);
 /// What an answer to a bomb may take in a build without optimisation on a busy machine; what is quadratic takes far longer.
 const BOMB: Duration = Duration::from_secs(10);
 
+/// An unauthenticated peer costs at most this (docs/security.md).
+const PER_CONNECTION: u64 = 1 << 20;
+
 /// Starts a server, lets a bystander work while the attack runs, and checks that the server is whole afterwards.
 fn under_attack(attack: impl FnOnce(&Server)) {
-    let server = Server::memory(&[]).expect("the server starts");
+    under_attack_on(&Server::memory(&[]).expect("the server starts"), attack);
+}
+
+/// The same with a server over a data directory, real accounts and real password hashes.
+fn under_attack_on_disk(users: &[&str], settings: &[&str], attack: impl FnOnce(&Server)) {
+    let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+    let users: Vec<&str> = ["bystander", "afterwards"].iter().chain(users).copied().collect();
+    under_attack_on(&Server::on_disk(&users, &settings).expect("the server starts"), attack);
+}
+
+fn under_attack_on(server: &Server, attack: impl FnOnce(&Server)) {
     let stop = Arc::new(AtomicBool::new(false));
     let mut bystander = logged_in(&server.target, "bystander");
     let watch = thread::spawn({
@@ -33,6 +51,7 @@ fn under_attack(attack: impl FnOnce(&Server)) {
                 let start = Instant::now();
                 bystander.command("n", "NOOP").expect("the bystander is answered");
                 times.push(start.elapsed());
+                bystander.history.clear();
                 if stop.load(Ordering::Relaxed) {
                     return times;
                 }
@@ -40,7 +59,7 @@ fn under_attack(attack: impl FnOnce(&Server)) {
             }
         }
     });
-    attack(&server);
+    attack(server);
     stop.store(true, Ordering::Relaxed);
     let mut times = watch.join().expect("the bystander was answered to the end");
     times.sort();

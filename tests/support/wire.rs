@@ -197,7 +197,7 @@ fn complete(buffer: &[u8]) -> Option<usize> {
 }
 
 /// A client that takes any certificate: the servers that these tests run against have their own.
-fn trusting() -> ClientConfig {
+pub fn trusting() -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
