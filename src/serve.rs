@@ -36,6 +36,9 @@ use crate::lmtp::reply::Reply;
 use crate::tls::{self, Tls};
 use crate::users::{AnyUser, Names, Users};
 
+/// How often it is looked whether our own certificate grows old.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// What a server is made of.
 pub struct Plan {
     /// Its configuration; addresses with port 0 get any free port.
@@ -59,8 +62,18 @@ pub struct Opened {
     pub imaps: Vec<SocketAddr>,
     /// LMTP.
     pub lmtp: Vec<SocketAddr>,
+    /// LMTP on a unix socket.
+    pub lmtp_socket: Option<PathBuf>,
     /// The authority that clients must trust, where it is the server's own.
     pub authority: Option<PathBuf>,
+}
+
+impl Opened {
+    fn trace(&self) {
+        let words = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let lmtp_socket = self.lmtp_socket.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+        tracing::info!(imap = words(&self.imap), imaps = words(&self.imaps), lmtp = words(&self.lmtp), lmtp_socket, "listening");
+    }
 }
 
 /// Opens the store of a data directory, which is made if it is missing.
@@ -93,20 +106,39 @@ pub fn start_core(journal: Arc<dyn Journal>, threads: usize, limits: Limits) -> 
     Core::start(journal, Placement::threads(threads), clock, ids, limits)
 }
 
+/// What a server keeps its mail in; while it lives, no other server has the directory.
+pub struct Ground {
+    journal: Arc<dyn Journal>,
+    store: Option<Arc<Store>>,
+}
+
+impl Ground {
+    /// Opens the store of a plan.
+    ///
+    /// # Errors
+    /// As for [`open_store`].
+    pub fn open(plan: &Plan) -> Result<Self, Failure> {
+        raise_file_limit();
+        if plan.in_memory {
+            return Ok(Self { journal: Arc::new(MemoryJournal::new()), store: None });
+        }
+        let store = open_store(&plan.data)?;
+        Ok(Self { journal: Arc::clone(&store) as Arc<dyn Journal>, store: Some(store) })
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        self.journal.close();
+    }
+}
+
 /// Runs a server to its end; `opened` is told when it serves.
 ///
 /// # Errors
 /// It could not start, or it had to end by itself (75).
-pub fn run(plan: Plan, opened: impl FnOnce(&Opened) -> Result<(), Failure>) -> Result<(), Failure> {
-    raise_file_limit();
-    let store = if plan.in_memory { None } else { Some(open_store(&plan.data)?) };
-    let journal: Arc<dyn Journal> = match &store {
-        Some(store) => Arc::clone(store) as Arc<dyn Journal>,
-        None => Arc::new(MemoryJournal::new()),
-    };
-    let outcome = block_on(Server::serve(plan, Arc::clone(&journal), store, opened));
-    journal.close();
-    outcome
+pub fn run(plan: Plan, ground: &Ground, opened: impl FnOnce(&Opened) -> Result<(), Failure>) -> Result<(), Failure> {
+    block_on(Server::serve(plan, ground, opened))
 }
 
 /// Sessions, files and sockets need more than the usual 1024.
@@ -151,22 +183,20 @@ struct Server {
 }
 
 impl Server {
-    async fn serve(
-        plan: Plan,
-        journal: Arc<dyn Journal>,
-        store: Option<Arc<Store>>,
-        opened: impl FnOnce(&Opened) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    async fn serve(plan: Plan, ground: &Ground, opened: impl FnOnce(&Opened) -> Result<(), Failure>) -> Result<(), Failure> {
         let people = People::open(&plan)?;
         let config = &plan.config;
         let files = tls::files(config, &plan.data, Clock::system().seconds())?;
         let tls = Tls::open(files)?;
+        // Before anything is started: a server that cannot open one door serves nobody.
+        let (bound, addresses) = Bound::bind(&plan, tls.files().authority.clone()).await?;
         if let Some(authority) = &tls.files().authority {
             tracing::info!(authority = %authority.display(), "serving a certificate of our own authority: clients must trust it");
         }
-        let core = start_core(Arc::clone(&journal), config.threads, config.limits.clone());
+        let door = socket::open(&plan.data)?;
         let acceptor = tls.acceptor()?;
         let settings = session_settings(config)?;
+        let core = start_core(Arc::clone(&ground.journal), config.threads, config.limits.clone());
         let authenticator = Arc::clone(&people.authenticator);
         let doors = Arc::new(Doors::new(core.clone(), authenticator, Some(Arc::new(move || acceptor.clone())), settings));
         let office = PostOffice {
@@ -179,18 +209,19 @@ impl Server {
         let (stop, _) = watch::channel(false);
         let gate = Gate::new(config.connections, config.connections_per_address);
         let server = Self { core, doors, tls, people, gate, office, stop };
-        let addresses = server.open_doors(&plan).await?;
-        let door = socket::open(&plan.data)?;
+        server.open_doors(bound);
+        addresses.trace();
         let live = Live {
             core: server.core.clone(),
             authenticator: Arc::clone(&server.people.authenticator),
             reload_users: Arc::clone(&server.people.reload),
         };
+        let (journal, store) = (Arc::clone(&ground.journal), ground.store.clone());
         let backend = Backend { journal, store, names: Arc::clone(&server.people.names), live: Some(live) };
         admin::server::start(&door, backend).map_err(|error| Failure::new(Exit::Failed, format!("no admin thread: {error}")))?;
         opened(&addresses)?;
         notify(&[NotifyState::Ready]);
-        let reason = server.wait().await;
+        let reason = server.wait(&plan).await;
         notify(&[NotifyState::Stopping]);
         drop(door);
         server.stop.send_replace(true);
@@ -199,22 +230,13 @@ impl Server {
         reason.map_or(Ok(()), |reason| Err(Failure::new(Exit::TryAgain, format!("the server had to end: {reason}"))))
     }
 
-    async fn open_doors(&self, plan: &Plan) -> Result<Opened, Failure> {
-        let config = &plan.config;
-        let mut opened = Opened { authority: self.tls.files().authority.clone(), ..Opened::default() };
-        // All are bound before the first is served: a server that cannot open one serves nobody.
-        let imap = bind_all(&config.imap, plan.takes_near_ports, &mut opened.imap).await?;
-        let imaps = bind_all(&config.imaps, plan.takes_near_ports, &mut opened.imaps).await?;
-        let lmtp = bind_all(&config.lmtp, plan.takes_near_ports, &mut opened.lmtp).await?;
-        let unix = config.lmtp_socket.as_deref().map(listener::bind_unix).transpose()?;
+    fn open_doors(&self, bound: Bound) {
         let farewell = turned_away(self.doors.settings.name_format());
-        imap.into_iter().for_each(|listener| self.serve_imap(listener, Transport::Plain, farewell.clone()));
+        bound.imap.into_iter().for_each(|listener| self.serve_imap(listener, Transport::Plain, farewell.clone()));
         // In TLS nothing can be said before a handshake, which would cost what the limit is to save.
-        imaps.into_iter().for_each(|listener| self.serve_imap(listener, Transport::Tls, Vec::new()));
-        lmtp.into_iter().for_each(|listener| self.serve_lmtp(listener));
-        unix.into_iter().for_each(|door| self.serve_lmtp_unix(door));
-        tracing::info!(imap = ?opened.imap, imaps = ?opened.imaps, lmtp = ?opened.lmtp, lmtp_socket = ?config.lmtp_socket, "listening");
-        Ok(opened)
+        bound.imaps.into_iter().for_each(|listener| self.serve_imap(listener, Transport::Tls, Vec::new()));
+        bound.lmtp.into_iter().for_each(|listener| self.serve_lmtp(listener));
+        bound.unix.into_iter().for_each(|door| self.serve_lmtp_unix(door));
     }
 
     fn serve_imap(&self, listener: TcpListener, transport: fn(TcpStream) -> Transport, farewell: Vec<u8>) {
@@ -273,26 +295,38 @@ impl Server {
     }
 
     /// Waits for what ends the server, and does what signals ask meanwhile; the reason, where it was not asked to end.
-    async fn wait(&self) -> Option<String> {
+    async fn wait(&self, plan: &Plan) -> Option<String> {
         let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
         let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
             return Some("signals cannot be waited for".to_owned());
         };
         let mut watchdog_us = 0;
         let is_watched = sd_notify::watchdog_enabled(false, &mut watchdog_us);
+        let mut daily = tokio::time::interval(DAY);
         let mut pulse = tokio::time::interval(Duration::from_micros((watchdog_us / 2).max(100_000)));
         loop {
             tokio::select! {
                 _ = terminate.recv() => return None,
                 _ = interrupt.recv() => return None,
-                _ = hangup.recv() => self.reload(),
+                _ = hangup.recv() => self.reload(plan),
+                _ = daily.tick() => self.renew(plan),
                 _ = pulse.tick(), if is_watched => notify(&[NotifyState::Watchdog]),
                 reason = self.core.ended() => return Some(reason),
             }
         }
     }
 
-    fn reload(&self) {
+    /// A certificate of our own must not grow old while the server runs.
+    fn renew(&self, plan: &Plan) {
+        match self.tls.renew(&plan.config, &plan.data, Clock::system().seconds()) {
+            Ok(true) => tracing::info!("our own certificate grew old: new connections get a new one"),
+            Ok(false) => {}
+            Err(failure) => tracing::error!(%failure, "our own certificate grows old and could not be made anew"),
+        }
+    }
+
+    fn reload(&self, plan: &Plan) {
+        self.renew(plan);
         match self.tls.reload() {
             Ok(()) => tracing::info!("the certificate was read again"),
             Err(failure) => tracing::error!(%failure, "the certificate could not be read again: the old one stays"),
@@ -339,6 +373,26 @@ impl Postmen {
         let end = outcome.map_or_else(|error| error.to_string(), |()| "quit".to_owned());
         span.in_scope(|| tracing::info!(deliveries, end, "disconnected"));
         drop(admission);
+    }
+}
+
+/// Doors that are ours and not yet served.
+struct Bound {
+    imap: Vec<TcpListener>,
+    imaps: Vec<TcpListener>,
+    lmtp: Vec<TcpListener>,
+    unix: Option<UnixDoor>,
+}
+
+impl Bound {
+    async fn bind(plan: &Plan, authority: Option<PathBuf>) -> Result<(Self, Opened), Failure> {
+        let config = &plan.config;
+        let mut opened = Opened { lmtp_socket: config.lmtp_socket.clone(), authority, ..Opened::default() };
+        let imap = bind_all(&config.imap, plan.takes_near_ports, &mut opened.imap).await?;
+        let imaps = bind_all(&config.imaps, plan.takes_near_ports, &mut opened.imaps).await?;
+        let lmtp = bind_all(&config.lmtp, plan.takes_near_ports, &mut opened.lmtp).await?;
+        let unix = config.lmtp_socket.as_deref().map(listener::bind_unix).transpose()?;
+        Ok((Self { imap, imaps, lmtp, unix }, opened))
     }
 }
 

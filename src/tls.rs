@@ -69,6 +69,18 @@ impl Tls {
         Ok(())
     }
 
+    /// Makes our own certificate anew if it grew old, was removed, or is for another name; whether it was. One of the configuration is its owner's.
+    ///
+    /// # Errors
+    /// As for [`files`] and [`Tls::open`].
+    pub fn renew(&self, config: &Config, data: &Path, now_seconds: u64) -> Result<bool, Failure> {
+        if self.files.authority.is_none() || own::is_whole(&data.join("tls"), &config.hostname, now_seconds) {
+            return Ok(false);
+        }
+        files(config, data, now_seconds)?;
+        self.reload().map(|()| true)
+    }
+
     /// What does the handshakes. No ALPN is set: rustls would refuse a client whose offer does not match, and without it one that offers `imap` is served.
     ///
     /// # Errors
@@ -173,6 +185,22 @@ mod tests {
         tls.reload().unwrap();
         assert_ne!(before, Arc::as_ptr(&tls.current.read().unwrap()));
         shake_hands(&tls, "localhost", &[]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn our_own_certificate_is_made_anew_while_it_is_served() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config { hostname: "mail.example.org".into(), ..Config::default() };
+        let tls = own(directory.path());
+        let renew = |seconds| tls.renew(&config, directory.path(), seconds).unwrap();
+        assert!(!renew(NOW) && !renew(NOW + 300 * 86_400));
+        let before = Arc::as_ptr(&tls.current.read().unwrap());
+        assert!(renew(NOW + 500 * 86_400) && !renew(NOW + 500 * 86_400));
+        assert_ne!(before, Arc::as_ptr(&tls.current.read().unwrap()));
+        std::fs::remove_file(&tls.files().certificate).unwrap();
+        assert!(renew(NOW + 500 * 86_400));
+        let files = Files { authority: None, ..tls.files().clone() };
+        assert!(!Tls::open(files).unwrap().renew(&config, directory.path(), NOW + 5000 * 86_400).unwrap());
     }
 
     #[test]

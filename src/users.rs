@@ -125,6 +125,13 @@ impl Table {
         text
     }
 
+    /// A user whose password is checked for a name that nobody has: the check takes as long as some user's does, and always the same user's
+    /// for the same name. So the time of a refusal does not tell whether there is a user, whatever schemes and costs imported hashes have.
+    fn neighbour(&self, name: Option<&UserName>) -> Option<&User> {
+        let next = name.and_then(|name| self.users.range(name..).next());
+        next.or_else(|| self.users.first_key_value()).map(|(_, user)| user)
+    }
+
     /// Adds a user with a new account.
     ///
     /// # Errors
@@ -275,15 +282,15 @@ impl Users {
 impl Authenticator for Users {
     fn verify(&self, user: &str, password: &[u8]) -> Verdict {
         let table = self.table();
-        let user = UserName::new(user).ok().and_then(|name| table.users.get(&name));
-        match user {
-            Some(user) if user.hash.verify(password) => Verdict::Accepted(user.account),
-            Some(_) => Verdict::Refused,
-            None => {
-                password::waste_work(password);
-                Verdict::Refused
-            }
+        let name = UserName::new(user).ok();
+        if let Some(user) = name.as_ref().and_then(|name| table.users.get(name)) {
+            return if user.hash.verify(password) { Verdict::Accepted(user.account) } else { Verdict::Refused };
         }
+        match table.neighbour(name.as_ref()) {
+            Some(neighbour) => drop(neighbour.hash.verify(password)),
+            None => password::waste_work(password),
+        }
+        Verdict::Refused
     }
 
     fn find(&self, user: &str) -> Option<AccountId> {
@@ -344,6 +351,25 @@ mod tests {
         assert_eq!(users.verify("old.alice", b"old"), Verdict::Accepted(first));
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path(directory)).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn an_unknown_name_costs_what_some_user_costs() {
+        let mut table = Table::default();
+        assert!(table.neighbour(Some(&name("x"))).is_none());
+        for user in ["bob", "dora"] {
+            table.add(name(user), plain(user)).unwrap();
+        }
+        let whose = |name: Option<&UserName>| table.neighbour(name).unwrap().hash.expose();
+        for (unknown, expected) in [("alice", "bob"), ("carl", "dora"), ("eve", "bob")] {
+            assert_eq!(whose(Some(&name(unknown))), format!("{{PLAIN}}{expected}"));
+        }
+        assert_eq!(whose(None), "{PLAIN}bob");
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(path(directory.path()), table.write()).unwrap();
+        let users = Users::open(directory.path()).unwrap();
+        assert_eq!(users.verify("carl", b"dora"), Verdict::Refused);
+        assert_eq!(users.verify("no name", b"bob"), Verdict::Refused);
     }
 
     #[test]

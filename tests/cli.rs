@@ -183,6 +183,81 @@ fn trying_in_memory_serves_any_user_and_leaves_nothing() {
     assert!(!data.exists() && std::fs::read_dir(directory.path()).unwrap().next().is_none());
 }
 
+/// A trial in the directory of somebody's mail, by mistake, while the server runs and afterwards.
+#[test]
+fn trying_changes_no_user_that_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    assert_eq!(run(directory, &["user", "add", "alice", "--password-stdin", "--data", "d"], "mine\n").0, 0);
+    let users = || std::fs::read_to_string(directory.join("d/users")).unwrap();
+    let before = users();
+    let served = Served::trying(directory, &["--data", "d"]);
+    assert!(served.greeting.contains("password   the one that was set"), "{}", served.greeting);
+    let mut imap = served.connect("IMAP ");
+    read_until(&mut imap, "* OK");
+    assert!(ask(&mut imap, "a LOGIN alice mine", "a ").contains("a OK"));
+    let (code, _, errors) = run(directory, &["try", "--user", "bob", "--data", "d"], "");
+    assert!(code == 75 && users() == before && !directory.join("d/users.try").exists(), "{code} {errors}");
+    assert_eq!(served.end(), 0);
+    assert_eq!(users(), before);
+}
+
+/// The line at the end of a session, by which an administrator answers questions; and no password in it or anywhere on disk.
+#[test]
+fn a_session_ends_with_one_line_that_counts_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    assert_eq!(run(directory, &["user", "add", "alice", "--password-stdin", "--data", "d"], "hunter2secret\n").0, 0);
+    let arguments = ["serve", "--data", "d", "--imap", "127.0.0.1:0", "--trace-format", "json"];
+    let mut child = carillon(directory).args(arguments).env("CARILLON_TRACE_FILTER", "debug").spawn().unwrap();
+    let mut trace = BufReader::new(child.stderr.take().unwrap()).lines().map(|line| line.unwrap());
+    let listening = trace.find(|line| line.contains("\"listening\"")).unwrap();
+    let imap = listening.split("\"imap\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let mut imap = BufReader::new(TcpStream::connect(imap).unwrap());
+    read_until(&mut imap, "* OK");
+    assert!(ask(&mut imap, "a LOGIN alice hunter2wrong", "a ").contains("a NO"));
+    ask(&mut imap, "b LOGIN alice hunter2secret", "b OK");
+    ask(&mut imap, "c SELECT INBOX", "c OK");
+    for _ in 0..3 {
+        ask(&mut imap, "d APPEND INBOX {4+}\r\nx\r\n\r", "d OK");
+    }
+    ask(&mut imap, "e FETCH 1:2 (BODY[])", "e OK");
+    ask(&mut imap, "f STORE 1 +FLAGS (\\Deleted)", "f OK");
+    ask(&mut imap, "g EXPUNGE", "g OK");
+    ask(&mut imap, "h LOGOUT", "h OK");
+    let mut lines: Vec<String> = Vec::new();
+    while !lines.last().is_some_and(|line| line.contains("session ended")) {
+        lines.push(trace.next().unwrap());
+    }
+    let last = lines.last().unwrap();
+    for count in ["\"commands\":10,", "\"fetched\":2,", "\"appended\":3,", "\"expunged\":1,", "\"account\":\"alice\""] {
+        assert!(last.contains(count), "{count} {last}");
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    lines.extend(trace);
+    assert!(child.wait().unwrap().success());
+    assert!(
+        lines.iter().any(|line| line.contains("login failed")) && !lines.iter().any(|line| line.contains("hunter2")),
+        "{lines:?}"
+    );
+    let found = Command::new("grep").args(["-rc", "hunter2", "d"]).current_dir(directory).output().unwrap();
+    assert!(!found.status.success(), "{}", String::from_utf8_lossy(&found.stdout));
+}
+
+/// What stops a start is the last line, and the only error.
+#[test]
+fn a_port_that_is_taken_is_said_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, _, errors) = run(directory.path(), &["serve", "--imap", &address, "--data", "d"], "");
+    assert!(
+        code == 75 && errors.ends_with(&format!("cannot listen on {address}: Address already in use (os error 98)\n")),
+        "{errors}"
+    );
+    assert!(!errors.contains("level=error"), "{errors}");
+}
+
 #[test]
 fn mail_that_lmtp_took_is_there_after_a_kill() {
     let directory = tempfile::tempdir().unwrap();

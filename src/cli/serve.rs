@@ -11,7 +11,7 @@ use rand::Rng as _;
 use super::Place;
 use crate::config::Config;
 use crate::exit::{Exit, Failure, failed};
-use crate::serve::{self, Opened, Plan};
+use crate::serve::{self, Ground, Opened, Plan};
 use crate::terminal::line;
 use crate::trace;
 use crate::users::password::Hash;
@@ -87,7 +87,9 @@ pub(super) fn run(place: &Place, options: &ServeOptions) -> Result<(), Failure> 
         let text = "nothing to listen on: give --imap, --imaps, --lmtp or --lmtp-socket, or the same in the configuration";
         return Err(Failure::new(Exit::Config, text));
     }
-    serve::run(Plan { config, data, in_memory: false, any_user: None, takes_near_ports: false }, |_| Ok(()))
+    let plan = Plan { config, data, in_memory: false, any_user: None, takes_near_ports: false };
+    let ground = Ground::open(&plan)?;
+    serve::run(plan, &ground, |_| Ok(()))
 }
 
 /// Flags of `try`.
@@ -145,11 +147,6 @@ pub(super) fn run_try(place: &Place, options: &TryOptions) -> Result<(), Failure
         (None, None) => PathBuf::from("carillon-try"),
     };
     config.data = Some(data.clone());
-    let (user, password) = match &options.any_user {
-        Some(password) => ("any name".to_owned(), password.clone()),
-        None => account(&data, &options.user)?,
-    };
-    let is_any = options.any_user.is_some();
     let plan = Plan {
         config,
         data: data.clone(),
@@ -157,45 +154,59 @@ pub(super) fn run_try(place: &Place, options: &TryOptions) -> Result<(), Failure
         any_user: options.any_user.clone(),
         takes_near_ports: true,
     };
-    let told = serve::run(plan, |opened| greet(opened, &data, &user, &password, is_any, options.memory));
+    // No user is touched in a directory that another server has.
+    let ground = Ground::open(&plan)?;
+    let login = match &options.any_user {
+        Some(password) => Login { user: "any name".to_owned(), example: "alice".to_owned(), password: Some(password.clone()) },
+        None => account(&data, &options.user)?,
+    };
+    let told = serve::run(plan, &ground, |opened| greet(opened, &data, &login, options.memory));
+    drop(ground);
     drop(temporary);
     told
 }
 
-/// The user with a password that is shown again at the next start: it guards nothing but this trial.
-fn account(data: &Path, name: &str) -> Result<(String, String), Failure> {
+/// What a person types to log in.
+struct Login {
+    user: String,
+    example: String,
+    /// None where somebody else set it.
+    password: Option<String>,
+}
+
+/// The user with a password that is shown again at the next start: it guards nothing but this trial. A user that is there already keeps its password.
+fn account(data: &Path, name: &str) -> Result<Login, Failure> {
     let name = UserName::new(name)?;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| failed("cannot make", data, &error))?;
+    let login = |password| Login { user: name.as_str().to_owned(), example: name.as_str().to_owned(), password };
     let note = data.join("users.try");
     let noted = fs::read_to_string(&note).unwrap_or_default();
     let known = noted.lines().find_map(|line| line.split_once('\t').filter(|(user, _)| *user == name.as_str()));
-    if let Some((user, password)) = known
-        && users::read(data)?.users.get(&name).is_some_and(|user| user.hash.verify(password.as_bytes()))
-    {
-        return Ok((user.to_owned(), password.to_owned()));
+    if let Some(user) = users::read(data)?.users.get(&name) {
+        let password = known.map(|(_, password)| password).filter(|password| user.hash.verify(password.as_bytes()));
+        return Ok(login(password.map(str::to_owned)));
     }
     let mut random = rand::rng();
     let letters = b"abcdefghijkmnpqrstuvwxyz23456789";
     let password: String =
         (0..12).filter_map(|_| letters.get(random.random_range(0..letters.len()))).map(|byte| char::from(*byte)).collect();
     let hash = Hash::new(password.as_bytes())?;
-    users::edit(data, |table| {
-        if table.users.contains_key(&name) { table.set_hash(&name, hash) } else { table.add(name.clone(), hash).map(drop) }
-    })?;
+    users::edit(data, |table| table.add(name.clone(), hash).map(drop))?;
     let others: String =
         noted.lines().filter(|line| !line.starts_with(&format!("{}\t", name.as_str()))).map(|line| format!("{line}\n")).collect();
     users::write_synced(&note, format!("{others}{}\t{password}\n", name.as_str()).as_bytes(), 0o600)?;
-    Ok((name.as_str().to_owned(), password))
+    Ok(login(Some(password)))
 }
 
-fn greet(opened: &Opened, data: &Path, user: &str, password: &str, is_any: bool, in_memory: bool) -> Result<(), Failure> {
+fn greet(opened: &Opened, data: &Path, login: &Login, in_memory: bool) -> Result<(), Failure> {
     let port = |addresses: &[SocketAddr]| addresses.first().map_or(0, SocketAddr::port);
     let (imap, imaps, lmtp) = (port(&opened.imap), port(&opened.imaps), port(&opened.lmtp));
     let authority = opened.authority.as_deref().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()));
     let authority = authority.map(|path| path.display().to_string()).unwrap_or_default();
     let shown = data.display();
     let kept = if in_memory { "nothing is kept".to_owned() } else { format!("kept in {shown}") };
-    let example = if is_any { "alice" } else { user };
+    let Login { user, example, password } = login;
+    let known = password.as_deref().unwrap_or("the one that was set for this user: carillon user passwd changes it");
+    let password = password.as_deref().unwrap_or("PASSWORD");
     let text = format!(
         "carillon {version} serves, on this machine alone.
 
@@ -203,7 +214,7 @@ fn greet(opened: &Opened, data: &Path, user: &str, password: &str, is_any: bool,
   IMAPS      localhost:{imaps}
   LMTP       127.0.0.1:{lmtp}
   user       {user}
-  password   {password}
+  password   {known}
   authority  {authority}
   mail       {kept}
 
@@ -214,7 +225,8 @@ Type next, in another terminal:
       c idle
   swaks --protocol LMTP --server 127.0.0.1:{lmtp} --from you@example.org --to {example}@localhost
   curl --cacert {authority} --user {example}:{password} \"imaps://localhost:{imaps}/INBOX;MAILINDEX=1\"
-  neomutt -e 'set ssl_ca_certificates_file={authority}' -f imaps://{example}:{password}@localhost:{imaps}/INBOX
+  neomutt -e 'set ssl_ca_certificates_file={authority} imap_idle=yes timeout=1' \\
+          -e 'set imap_pass={password} folder=imaps://{example}@localhost:{imaps}/' -f =INBOX
   carillon log tail -f --data {shown}
 
 Ctrl-C ends it.",

@@ -17,7 +17,7 @@ use crate::users::write_synced;
 const DAY_SECONDS: u64 = 86_400;
 /// Apple's clients take no leaf of more than 825 days, whoever signed it.
 const LEAF_DAYS: u64 = 820;
-/// A leaf of this age is made anew at the next start.
+/// A leaf of this age is made anew: at the start, on SIGHUP, and on the day while the server runs.
 const RENEW_DAYS: u64 = 400;
 const AUTHORITY_DAYS: u64 = 20 * 365;
 
@@ -28,17 +28,16 @@ pub(super) fn ensure(directory: &Path, hostname: &str, now_seconds: u64) -> Resu
     let path = |name: &str| directory.join(name);
     let (authority, authority_key) = (path("ca.pem"), path("ca-key.pem"));
     let files = Files { certificate: path("cert.pem"), key: path("key.pem"), authority: Some(authority.clone()) };
-    let has_authority = authority.exists() && authority_key.exists();
-    if !has_authority {
+    if is_whole(directory, hostname, now_seconds) {
+        return Ok(files);
+    }
+    if !(authority.exists() && authority_key.exists()) {
         let key = KeyPair::generate().map_err(broken)?;
         let certificate = authority_parameters(now_seconds)?.self_signed(&key).map_err(broken)?;
         write_synced(&authority_key, key.serialize_pem().as_bytes(), 0o600)?;
         write_synced(&authority, certificate.pem().as_bytes(), 0o644)?;
     }
     let stamp = format!("{hostname}\n{}\n", now_seconds);
-    if has_authority && files.certificate.exists() && files.key.exists() && is_fresh(&path("made"), hostname, now_seconds) {
-        return Ok(files);
-    }
     let key = fs::read_to_string(&authority_key).map_err(|error| failed("cannot read", &authority_key, &error))?;
     let key = KeyPair::from_pem(&key).map_err(broken)?;
     let issuer = Issuer::new(authority_parameters(now_seconds)?, key);
@@ -48,6 +47,13 @@ pub(super) fn ensure(directory: &Path, hostname: &str, now_seconds: u64) -> Resu
     write_synced(&files.certificate, leaf.pem().as_bytes(), 0o644)?;
     write_synced(&path("made"), stamp.as_bytes(), 0o644)?;
     Ok(files)
+}
+
+/// Whether all files are there, for this host and young enough.
+pub(super) fn is_whole(directory: &Path, hostname: &str, now_seconds: u64) -> bool {
+    let is_there = |name| directory.join(name).exists();
+    ["ca.pem", "ca-key.pem", "cert.pem", "key.pem"].into_iter().all(is_there)
+        && is_fresh(&directory.join("made"), hostname, now_seconds)
 }
 
 /// `made` says for which host the leaf is, and since when.

