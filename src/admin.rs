@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod log;
+pub mod lost;
 pub mod names;
 pub mod render;
 pub mod server;

@@ -216,8 +216,9 @@ pub fn read(directory: &Path) -> Result<Table, Failure> {
 /// Changes the file as a whole: other editors wait meanwhile, readers see the old or the new one, and it is durable when this returns.
 ///
 /// # Errors
-/// What `change` says (nothing is written then), or the disk.
+/// What `change` says (nothing is written then), the disk, or that the directory is somebody else's.
 pub fn edit<T>(directory: &Path, change: impl FnOnce(&mut Table) -> Result<T, Failure>) -> Result<T, Failure> {
+    carillon_storage::refuse_foreign(directory)?;
     let lock_path = directory.join("users.lock");
     let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
     let lock = lock.map_err(|error| failed("cannot open", &lock_path, &error))?;

@@ -4,80 +4,16 @@
 mod support;
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::disk::{Disk, say, verify};
 use support::lmtp::deliver;
 use support::server::{PASSWORD, Server};
 use support::wire::{PATIENCE, Wire};
-
-fn say(text: &str) {
-    std::io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
-}
-
-fn run(program: &str, arguments: &[&str]) -> bool {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
-}
-
-/// A small file system of its own.
-struct Disk {
-    mount: PathBuf,
-}
-
-impl Disk {
-    /// `None` where this machine allows no loop mounts.
-    fn make(directory: &Path) -> Option<Self> {
-        let (image, mount) = (directory.join("disk"), directory.join("mount"));
-        std::fs::create_dir(&mount).unwrap();
-        let (image, folder) = (image.to_str().unwrap(), mount.to_str().unwrap());
-        let is_made = run("truncate", &["-s", "640M", image]) && run("mkfs.ext4", &["-q", "-F", "-m", "0", image]);
-        (is_made && run("mount", &["-o", "loop", image, folder])).then_some(Self { mount })
-    }
-
-    fn free(&self) -> u64 {
-        let room = rustix::fs::statvfs(&self.mount).unwrap();
-        room.f_bavail * room.f_frsize
-    }
-
-    /// Takes all the room that there is, at once.
-    fn fill(&self) {
-        for number in 0.. {
-            let free = self.free();
-            if free < 64 << 10 || number > 200 {
-                return;
-            }
-            let length = if number % 2 == 0 { free } else { free / 2 };
-            run("fallocate", &["-l", &length.to_string(), self.mount.join(format!("filler{number}")).to_str().unwrap()]);
-        }
-    }
-
-    fn make_room(&self) {
-        for entry in std::fs::read_dir(&self.mount).unwrap().map(Result::unwrap) {
-            if entry.file_name().to_string_lossy().starts_with("filler") {
-                std::fs::remove_file(entry.path()).unwrap();
-            }
-        }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        for _ in 0..100 {
-            if run("umount", &[self.mount.to_str().unwrap()]) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
 
 /// What became of the changes of one worker.
 #[derive(Default)]
@@ -349,9 +285,4 @@ fn killed_on_a_full_disk(disk: &Disk, server: &mut Server, all_is_there: impl Fn
     assert!(!append(&mut logged_in(server.target.imap), "Small", b"Subject: no\r\n\r\n"), "there is room on a full disk");
     disk.make_room();
     assert!(append(&mut logged_in(server.target.imap), "Flags", b"Subject: yes\r\n\r\n"));
-}
-
-fn verify(data: &Path) -> (String, i32) {
-    let output = Command::new(env!("CARGO_BIN_EXE_carillon")).args(["log", "verify", "--data"]).arg(data).output().unwrap();
-    (String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(), output.status.code().unwrap())
 }

@@ -12,6 +12,7 @@ use carillon_storage::{Journal, Store};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use super::lost::{self, Lost};
 use super::names::Names;
 use super::socket::{Door, receive, send};
 use super::{Reply, Request, log};
@@ -97,11 +98,21 @@ impl Backend {
             let bodies: Vec<String> = finding.bodies.iter().map(ToString::to_string).collect();
             emit(Some(json!({ "finding": finding.what, "records": records, "bodies": bodies, "healed": finding.is_healed })));
         }
+        let damaged = report.findings.iter().flat_map(|finding| finding.bodies.iter().copied()).collect();
+        let mut names = Names::new(self.names.names());
+        names.learn_all(self.journal.as_ref())?;
+        let lost = lost::find(self.journal.as_ref(), &names, &damaged)?;
+        for Lost { place, record: (log, position), body } in &lost {
+            let what = format!("{place}: this message cannot be read");
+            let records = [format!("{}/{:016x}#{position}", log.kind, log.id)];
+            emit(Some(json!({ "finding": what, "records": records, "bodies": [body.to_string()], "healed": false })));
+        }
+        let is_whole = report.is_whole() && lost.is_empty();
         emit(Some(json!({
             "segments": report.segments, "groups": report.groups, "records": report.records, "bodies": report.bodies, "bytes": report.bytes,
-            "findings": report.findings.len(), "whole": report.is_whole(),
+            "findings": report.findings.len() + lost.len(), "whole": is_whole,
         })));
-        if report.is_whole() { Ok(()) } else { Err(Failure::new(Exit::Data, "the log is damaged")) }
+        if is_whole { Ok(()) } else { Err(Failure::new(Exit::Data, "the log is damaged")) }
     }
 
     fn kick(

@@ -73,7 +73,11 @@ impl Home {
     }
 }
 
-fn refuse_foreign(directory: &Path) -> Result<(), OpenError> {
+/// Refuses a directory that is neither empty nor a data directory of carillon: nothing is to be written into somebody else's.
+///
+/// # Errors
+/// `Foreign`; `Failed` where it cannot be read.
+pub fn refuse_foreign(directory: &Path) -> Result<(), OpenError> {
     let entries = fs::read_dir(directory).map_err(|error| failed("cannot read", directory, &error))?;
     let mut foreign = None;
     for entry in entries {

@@ -35,6 +35,7 @@ mod tests;
 pub mod verify;
 
 pub use error::{AppendError, OpenError, ReadError};
+pub use home::refuse_foreign;
 pub use journal::{CommitList, Journal};
 pub use memory::MemoryJournal;
 pub use options::{OpenReport, StoreOptions};
