@@ -62,6 +62,31 @@ pub struct Selection {
     pub last: Option<usize>,
     /// Go on with what is written from now on.
     pub follow: bool,
+    /// Only what was written at this moment or later, in microseconds since 1970.
+    pub since: Option<u64>,
+    /// Only what was written before this moment.
+    pub until: Option<u64>,
+    /// Only events of these types ([`render::TYPES`]); of all types where there is none.
+    pub types: Vec<String>,
+}
+
+impl Selection {
+    /// Whether some records are left out by what they are, and not only by where they stand.
+    fn has_filter(&self) -> bool {
+        self.since.is_some() || self.until.is_some() || !self.types.is_empty()
+    }
+
+    fn has_moment(&self, at: u64) -> bool {
+        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
+    }
+
+    fn has_type(&self, kind: &str) -> bool {
+        self.types.is_empty() || self.types.iter().any(|wanted| wanted == kind)
+    }
+
+    fn has(&self, record: &carillon_storage::Record) -> bool {
+        self.has_moment(record.at) && (self.types.is_empty() || render::types(record).iter().any(|kind| self.has_type(kind)))
+    }
 }
 
 /// A part of an answer.

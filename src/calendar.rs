@@ -110,6 +110,50 @@ pub fn parse_loose(text: &str) -> Option<(i64, i16)> {
     Some((unix_seconds(Date { year: year?, month: month?, day: day? }, time?, zone)?, zone))
 }
 
+/// A moment as people name it, in microseconds since 1970: `90s`, `10min ago`, `2h`, `3 days ago`; or a day or date-time of RFC 3339, in UTC where
+/// no zone is said, with a space or a T between day and time.
+pub fn parse_moment(text: &str, now_microseconds: u64) -> Option<u64> {
+    let text = text.trim();
+    let span = text.strip_suffix("ago").unwrap_or(text).trim();
+    let digits = span.find(|character: char| !character.is_ascii_digit()).unwrap_or(span.len());
+    let (number, unit) = (span.get(..digits)?, span.get(digits..)?.trim());
+    let seconds = match unit {
+        "s" | "sec" | "second" | "seconds" => 1,
+        "m" | "min" | "minute" | "minutes" => 60,
+        "h" | "hour" | "hours" => 3600,
+        "d" | "day" | "days" => 86_400,
+        "w" | "week" | "weeks" => 7 * 86_400,
+        _ => return parse_rfc3339(text),
+    };
+    let back = number.parse::<u64>().ok()?.checked_mul(seconds)?.checked_mul(1_000_000)?;
+    Some(now_microseconds.saturating_sub(back))
+}
+
+fn parse_rfc3339(text: &str) -> Option<u64> {
+    let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00:00Z"));
+    let mut parts = day.splitn(3, '-').map(|part| part.parse::<u16>().ok());
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    let date = Date { year: year.into(), month: u8::try_from(month).ok()?, day: u8::try_from(day).ok()? };
+    let zone_at = time.find(['Z', '+', '-']).unwrap_or(time.len());
+    let (time, zone) = (time.get(..zone_at)?, time.get(zone_at..)?);
+    let (time, fraction) = time.split_once('.').unwrap_or((time, ""));
+    let offset_minutes = match zone.get(..1) {
+        None | Some("Z") if zone.len() <= 1 => 0,
+        Some(sign @ ("+" | "-")) => {
+            let (hours, minutes, _) = parse_time(zone.get(1..)?)?;
+            let minutes = i16::from(hours) * 60 + i16::from(minutes);
+            if sign == "-" { -minutes } else { minutes }
+        }
+        _ => return None,
+    };
+    if fraction.len() > 6 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let microseconds: u64 = format!("{fraction:0<6}").parse().ok()?;
+    let seconds = u64::try_from(unix_seconds(date, parse_time(time)?, offset_minutes)?).ok()?;
+    seconds.checked_mul(1_000_000)?.checked_add(microseconds)
+}
+
 fn parse_time(word: &str) -> Option<(u8, u8, u8)> {
     let mut parts = word.splitn(3, ':').map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?))
@@ -140,7 +184,40 @@ mod tests {
         }
     }
 
+    #[test]
+    fn moments() {
+        const NOW: u64 = 1_768_212_000_123_456;
+        let read = |text| parse_moment(text, NOW);
+        for (text, seconds) in
+            [("90s", 90), ("10min ago", 600), ("2h", 7200), ("3 days ago", 259_200), ("1w", 604_800), (" 5 m", 300)]
+        {
+            assert_eq!(read(text), Some(NOW - seconds * 1_000_000), "{text}");
+        }
+        for text in ["2026-01-12T10:00:00.123456Z", "2026-01-12 10:00:00.123456", "2026-01-12T11:30:00.123456+01:30", "0s"] {
+            assert_eq!(read(text), Some(NOW), "{text}");
+        }
+        assert_eq!(read("2026-01-12 10:00"), Some(NOW - 123_456));
+        assert_eq!(read("2026-01-12 10:00:00.12"), Some(NOW - 3_456));
+        assert_eq!(read("2026-01-12"), Some(NOW - 123_456 - 36_000_000_000));
+        for bad in
+            ["", "ago", "10", "ten minutes", "-5m", "2026", "2026-13-01", "2026-02-30", "2026-01-12T25:00", "2026-01-12T10:00x"]
+        {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        assert_eq!(read("99999999999999999999d"), None);
+    }
+
     proptest! {
+        #[test]
+        fn what_the_log_shows_can_be_typed(microseconds in 0_u64..4_000_000_000_000_000) {
+            prop_assert_eq!(parse_moment(&rfc3339(microseconds), 0), Some(microseconds));
+        }
+
+        #[test]
+        fn no_moment_panics(text in ".{0,40}", number in "[0-9]{1,30}[a-z ]{0,8}", date in "[0-9TZ:.+ -]{0,30}") {
+            let _ = (parse_moment(&text, 1), parse_moment(&number, 1), parse_moment(&date, 1));
+        }
+
         #[test]
         fn every_day_returns(days in -200_000_i64..2_000_000) {
             prop_assert_eq!(Date::of(days * DAY_SECONDS).days(), days);

@@ -154,6 +154,20 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// What `serve` does not do without, but may be given by its flags.
+fn warn_of_what_serving_needs(loaded: &mut Loaded) {
+    let mut warn = |text: &str| {
+        let (place, text, allowed) = (config::Place::Whole, text.to_owned(), String::new());
+        loaded.warnings.push(config::Problem { place, text, allowed });
+    };
+    if loaded.config.data.is_none() {
+        warn("no data directory: serve needs `data`, CARILLON_DATA or --data");
+    }
+    if !loaded.config.has_doors() {
+        warn("nothing to listen on: serve needs `imap`, `imaps`, `lmtp` or `lmtp_socket`, or the same as flags");
+    }
+}
+
 fn check(place: &Place, is_json: bool) -> Result<(), Failure> {
     let mut loaded = place.load(Vec::new());
     let config = &loaded.config;
@@ -163,6 +177,9 @@ fn check(place: &Place, is_json: bool) -> Result<(), Failure> {
         if let Err(failure) = crate::tls::Tls::open(files) {
             loaded.problems.push(config::Problem { place: config::Place::Whole, text: failure.text, allowed: String::new() });
         }
+    }
+    if loaded.problems.is_empty() {
+        warn_of_what_serving_needs(&mut loaded);
     }
     let warnings = loaded.warnings.iter().map(|problem| ("warning", problem));
     for (severity, problem) in loaded.problems.iter().map(|problem| ("error", problem)).chain(warnings) {

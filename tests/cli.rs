@@ -99,7 +99,7 @@ fn exit_codes() {
     std::fs::write(directory.join("passwd"), "alice:{MD5}x\nbob:{PLAIN}y\n").unwrap();
     std::fs::create_dir(directory.join("foreign")).unwrap();
     std::fs::write(directory.join("foreign/letter.txt"), "mine").unwrap();
-    let cases: [(i32, &[&str]); 23] = [
+    let cases: [(i32, &[&str]); 26] = [
         (0, &["--version"]),
         (0, &["--help"]),
         (0, &["completion", "bash"]),
@@ -115,6 +115,9 @@ fn exit_codes() {
         (78, &["serve", "--imap", "nowhere", "--data", "d"]),
         (78, &["serve", "--imap", "127.0.0.1:0", "--data", "foreign"]),
         (78, &["who"]),
+        (64, &["log", "show", "--since", "soon", "--data", "d"]),
+        (64, &["log", "tail", "-f", "--until", "1h", "--data", "d"]),
+        (64, &["log", "show", "--type", "nonsense", "--data", "d"]),
         (69, &["who", "--data", "d"]),
         (69, &["ready", "--data", "d"]),
         (69, &["log", "tail", "-f", "--data", "d"]),
@@ -143,6 +146,11 @@ fn check_says_all_that_is_wrong_and_where() {
     assert!(output.contains("c.toml:1:8: \"nowhere\" is no value of `imap` (allowed: IP:PORT"), "{output}");
     assert!(output.contains("c.toml:2:19: \"sometimes\"") && output.contains("never, loopback, always"), "{output}");
     assert!(output.contains("c.toml:3:1: there is no option `hostnam`; did you mean `hostname`?"), "{output}");
+    let (code, output, _) = run(directory.path(), &["check"], "");
+    assert!(
+        code == 0 && output.contains("warning: configuration: no data directory") && output.contains("nothing to listen on"),
+        "{output}"
+    );
     let (_, output, _) = run(directory.path(), &["check", "--config", "c.toml", "--json"], "");
     assert!(output.lines().all(|line| line.starts_with('{') && line.ends_with('}')), "{output}");
 }
@@ -279,6 +287,11 @@ fn mail_that_lmtp_took_is_there_after_a_kill() {
     assert!(ask(&mut imap, "b SELECT Archive", "b ").contains("* 1 EXISTS"));
     let text = ask(&mut imap, "c FETCH 1 BODY[]", "c ");
     assert!(text.contains("\r\nSubject: kept\r\n\r\n.hi\r\n") && text.contains("Return-Path: <b@x>\r\n"), "{text}");
+    let filters = ["log", "tail", "alice/*", "--since", "1h", "--type", "appended,expunged", "--data", "carillon-try"];
+    let (code, log, _) = run(directory, &filters, "");
+    assert!(code == 0 && log.lines().count() == 1 && log.contains("appended uid 1"), "{log}");
+    let (code, log, _) = run(directory, &["log", "show", "--until", "1h ago", "--data", "carillon-try"], "");
+    assert!(code == 0 && log.is_empty(), "{log}");
     let (code, log, _) = run(directory, &["log", "show", "alice/Archive", "--data", "carillon-try"], "");
     assert!(code == 0 && log.contains("appended uid 1") && log.contains(" LMTP]"), "{log}");
     let (code, _, errors) = run(directory, &["serve", "--imap", "127.0.0.1:0", "--data", "carillon-try"], "");

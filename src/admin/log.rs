@@ -75,10 +75,8 @@ pub fn show(
     let mut emit_records = |records: &[Record], names: &mut Names| -> Result<bool, Failure> {
         for record in records {
             names.fold(record)?;
-            for row in render::rows(record, names) {
-                if !emit(Some(row)) {
-                    return Ok(false);
-                }
+            if !emit_rows(record, names, selection, emit) {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -90,7 +88,13 @@ pub fn show(
     if !(is_wanted && selection.follow) {
         return Ok(());
     }
-    follow(journal, scope, &selection.target, names, end + 1, emit)
+    follow(journal, scope, selection, names, end + 1, emit)
+}
+
+/// Gives the rows of a record that are wanted; false when nobody reads any more.
+fn emit_rows(record: &Record, names: &Names, selection: &Selection, emit: &mut dyn FnMut(Option<Value>) -> bool) -> bool {
+    let is_wanted = |row: &Value| row.get("type").and_then(Value::as_str).is_some_and(|kind| selection.has_type(kind));
+    render::rows(record, names).into_iter().filter(is_wanted).all(|row| emit(Some(row)))
 }
 
 fn one_log(
@@ -100,17 +104,46 @@ fn one_log(
     emit: &mut dyn FnMut(&[Record]) -> Result<bool, Failure>,
 ) -> Result<bool, Failure> {
     let head = journal.head(log)?.position;
-    let last = selection.last.map_or(1, |last| (head + 1).saturating_sub(last as u64).max(1));
-    let mut from = selection.from.unwrap_or(1).max(last);
+    let mut from = selection.from.unwrap_or(1);
+    let mut kept = Kept::new(selection);
+    if let (Some(last), false) = (selection.last, selection.has_filter()) {
+        from = from.max((head + 1).saturating_sub(last as u64));
+    }
+    from = from.max(1);
     while from <= head {
         let records = journal.read(log, from, PIECE)?;
         let Some(newest) = records.last().map(|record| record.position) else { break };
-        if !emit(&records)? {
+        if !kept.pass(records, emit)? {
             return Ok(false);
         }
         from = newest + 1;
     }
-    Ok(true)
+    emit(kept.records.make_contiguous())
+}
+
+/// What is held back until it is known to be the last.
+struct Kept<'a> {
+    selection: &'a Selection,
+    records: VecDeque<Record>,
+}
+
+impl<'a> Kept<'a> {
+    fn new(selection: &'a Selection) -> Self {
+        Self { selection, records: VecDeque::new() }
+    }
+
+    /// Gives on what is wanted, or with `last` keeps the newest of it.
+    fn pass(&mut self, records: Vec<Record>, emit: &mut dyn FnMut(&[Record]) -> Result<bool, Failure>) -> Result<bool, Failure> {
+        let selection = self.selection;
+        self.records.extend(records.into_iter().filter(|record| !selection.has_filter() || selection.has(record)));
+        match selection.last {
+            Some(last) => {
+                self.records.drain(..self.records.len().saturating_sub(last));
+                Ok(true)
+            }
+            None => emit(std::mem::take(&mut self.records).make_contiguous()),
+        }
+    }
 }
 
 fn many_logs(
@@ -121,32 +154,27 @@ fn many_logs(
     emit: &mut dyn FnMut(&[Record]) -> Result<bool, Failure>,
 ) -> Result<bool, Failure> {
     let mut from = selection.from.unwrap_or(1).max(1);
-    // The last so many of all logs lie in the last so many commits; of some logs they have to be looked for.
-    if let (Some(last), Scope::All) = (selection.last, scope) {
+    // The last so many of all logs lie in the last so many commits; of some logs, or of some records, they have to be looked for.
+    if let (Some(last), Scope::All, false) = (selection.last, scope, selection.has_filter()) {
         from = from.max((end + 1).saturating_sub(last as u64));
     }
-    let mut kept = VecDeque::new();
+    let mut kept = Kept::new(selection);
     while from <= end {
         let records = journal.commits(from, PIECE)?;
         let Some(newest) = records.last().map(|record| record.commit) else { break };
         let wanted: Vec<Record> = records.into_iter().filter(|record| record.commit <= end && scope.has(record.log)).collect();
-        match selection.last {
-            Some(last) => {
-                kept.extend(wanted);
-                kept.drain(..kept.len().saturating_sub(last));
-            }
-            None if !emit(&wanted)? => return Ok(false),
-            None => {}
+        if !kept.pass(wanted, emit)? {
+            return Ok(false);
         }
         from = newest + 1;
     }
-    emit(kept.make_contiguous())
+    emit(kept.records.make_contiguous())
 }
 
 fn follow(
     journal: &dyn Journal,
     mut scope: Scope,
-    target: &str,
+    selection: &Selection,
     mut names: Names,
     mut from: u64,
     emit: &mut dyn FnMut(Option<Value>) -> bool,
@@ -169,10 +197,10 @@ fn follow(
         let has_new_names = records.iter().any(|record| record.log.kind == LOG_KIND_ACCOUNT);
         records.iter().try_for_each(|record| names.fold(record))?;
         if has_new_names && matches!(scope, Scope::Some(_)) {
-            scope = self::scope(target, journal, &mut names)?;
+            scope = self::scope(&selection.target, journal, &mut names)?;
         }
-        for record in records.iter().filter(|record| scope.has(record.log)) {
-            if render::rows(record, &names).into_iter().any(|row| !emit(Some(row))) {
+        for record in records.iter().filter(|record| scope.has(record.log) && selection.has_moment(record.at)) {
+            if !emit_rows(record, &names, selection, emit) {
                 return Ok(());
             }
         }

@@ -12,8 +12,34 @@ use super::names::{Names, text};
 use crate::calendar;
 use crate::terminal::plain;
 
+/// Every `type` that a row can have, beside `unreadable` and `unknown` for what only a newer version understands.
+pub const TYPES: [&str; 13] = [
+    "session_opened",
+    "session_identified",
+    "session_closed",
+    "mailbox_created",
+    "mailbox_renamed",
+    "mailbox_deleted",
+    "subscribed",
+    "unsubscribed",
+    "opened",
+    "appended",
+    "flags_changed",
+    "expunged",
+    "ended",
+];
+
 /// The rows of a record: one for each of its events.
 pub fn rows(record: &Record, names: &Names) -> Vec<Value> {
+    events(record, names).into_iter().map(|(kind, data)| envelope(record, names, kind, data)).collect()
+}
+
+/// The types of a record's events.
+pub fn types(record: &Record) -> Vec<&'static str> {
+    events(record, &Names::default()).into_iter().map(|(kind, _)| kind).collect()
+}
+
+fn events(record: &Record, names: &Names) -> Vec<(&'static str, Value)> {
     let decoded = match record.log.kind {
         LOG_KIND_SERVER => carillon_actors::directory::event::decode(record.version, &record.events)
             .map(|events| events.iter().map(|event| server(event, names)).collect()),
@@ -23,8 +49,7 @@ pub fn rows(record: &Record, names: &Names) -> Vec<Value> {
             .map(|events| events.iter().map(|event| mailbox(event, names)).collect()),
         kind => Ok(vec![("unknown", json!({ "kind": kind }))]),
     };
-    let events: Vec<(&str, Value)> = decoded.unwrap_or_else(|error| vec![("unreadable", json!({ "error": error.to_string() }))]);
-    events.into_iter().map(|(kind, data)| envelope(record, names, kind, data)).collect()
+    decoded.unwrap_or_else(|error| vec![("unreadable", json!({ "error": error.to_string() }))])
 }
 
 fn envelope(record: &Record, names: &Names, kind: &str, data: Value) -> Value {

@@ -1,10 +1,13 @@
 //! `carillon log`.
 
+use carillon_actors::clock::Clock;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::Place;
 use crate::admin::{Request, Selection, client, render};
+use crate::calendar::parse_moment;
 use crate::exit::Failure;
 use crate::terminal::{json, line, plain};
 
@@ -40,12 +43,21 @@ pub struct ShowOptions {
     /// From this position on; of several logs, from this commit on
     #[arg(long, value_name = "N")]
     from: Option<u64>,
-    /// Only the last so many [tail: 20]
+    /// Only the last so many [tail: 20, if it is not said where to begin]
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<usize>,
     /// Go on with what is written from now on
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "until")]
     follow: bool,
+    /// Not older than this: "2h", "10 min ago", 2026-01-12, 2026-01-12T10:00:00Z (UTC where no zone is said)
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    since: Option<u64>,
+    /// Older than this
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    until: Option<u64>,
+    /// Events of these types alone, with commas or repeated
+    #[arg(short, long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = PossibleValuesParser::new(render::TYPES))]
+    types: Vec<String>,
     /// How records are written
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -69,14 +81,24 @@ pub(super) fn run(place: &Place, command: &LogCommand) -> Result<(), Failure> {
             client::ask(&data, &request, &mut |row| put(row, *output, log_line))
         }
         LogCommand::Show(options) => show(&data, options, options.lines),
-        LogCommand::Tail(options) => show(&data, options, options.lines.or(options.from.is_none().then_some(20))),
+        LogCommand::Tail(options) => {
+            let has_start = options.from.is_some() || options.since.is_some();
+            show(&data, options, options.lines.or((!has_start).then_some(20)))
+        }
         LogCommand::Verify { output } => client::ask(&data, &Request::LogVerify, &mut |row| put(row, *output, verify_line)),
     }
 }
 
 fn show(data: &std::path::Path, options: &ShowOptions, last: Option<usize>) -> Result<(), Failure> {
-    let selection = Selection { target: options.target.clone(), from: options.from, last, follow: options.follow };
+    let ShowOptions { from, follow, since, until, .. } = *options;
+    let (target, types) = (options.target.clone(), options.types.clone());
+    let selection = Selection { target, from, last, follow, since, until, types };
     client::ask(data, &Request::Log(selection), &mut |row| put(row, options.output, render::short))
+}
+
+fn moment(text: &str) -> Result<u64, String> {
+    let expected = "expected a time such as 2h, \"10 min ago\", 2026-01-12 or 2026-01-12T10:00:00Z";
+    parse_moment(text, Clock::system().microseconds()).ok_or_else(|| expected.to_owned())
 }
 
 fn put(row: &Value, output: Output, short: fn(&Value) -> String) -> Result<bool, Failure> {

@@ -117,7 +117,7 @@ impl File<'_> {
                 self.table(inner, &format!("{key}."), loaded);
             } else if is_table(&key) {
                 let allowed = format!("a table, [{key}]");
-                loaded.problems.push(self.problem(&value.span(), format!("`{key}` is a {}", kind_of(value)), &allowed));
+                loaded.problems.push(self.problem(&value.span(), format!("`{key}` is {}", kind_of(value)), &allowed));
             } else {
                 let known = OPTIONS.iter().map(|option| option.key).filter(|known| known.starts_with(prefix));
                 let text = format!("there is no option `{key}`{}", suggestion(&key, known.chain(["referral"])));
@@ -144,7 +144,7 @@ impl File<'_> {
                     Kind::List => "a string or an array of strings",
                     Kind::Number => "a decimal number",
                 };
-                let text = format!("`{}` is a {}, not {expected}", option.key, kind_of(value));
+                let text = format!("`{}` is {}, not {expected}", option.key, kind_of(value));
                 loaded.problems.push(self.problem(&value.span(), text, option.allowed));
             }
         }
@@ -156,7 +156,7 @@ impl File<'_> {
             if let DeValue::String(text) = element.get_ref() {
                 set_one(option, text, &self.place(&element.span()), loaded);
             } else {
-                let text = format!("an element of `{}` is a {}, not a string", option.key, kind_of(element));
+                let text = format!("an element of `{}` is {}, not a string", option.key, kind_of(element));
                 loaded.problems.push(self.problem(&element.span(), text, option.allowed));
             }
         }
@@ -229,8 +229,9 @@ fn is_table(key: &str) -> bool {
     OPTIONS.iter().any(|option| option.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
 }
 
-fn kind_of(value: &Spanned<DeValue<'_>>) -> &'static str {
-    value.get_ref().type_str()
+fn kind_of(value: &Spanned<DeValue<'_>>) -> String {
+    let kind = value.get_ref().type_str();
+    format!("{} {kind}", if kind.starts_with(['a', 'i']) { "an" } else { "a" })
 }
 
 /// `; did you mean ...?` where a known name is near.

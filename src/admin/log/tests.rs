@@ -15,6 +15,7 @@ use super::*;
 
 const ALICE: AccountId = AccountId(1);
 const BOB: AccountId = AccountId(2);
+const FIRST: u64 = 1_768_212_000_123_456;
 
 fn name(text: &str) -> MailboxName {
     MailboxName::from_segments(text.split('/')).unwrap()
@@ -24,7 +25,9 @@ fn commit(journal: &MemoryJournal, verb: &str, drafts: Vec<(LogId, bytes::Bytes)
     let draft = |(log, events)| RecordDraft { log, expected: journal.head(log).unwrap().position, version: 1, events };
     let author = Author { session: 0xab, command: 3, tag: "a7".into(), verb: verb.into() };
     let records = drafts.into_iter().map(draft).collect();
-    let commit = Commit { at: 1_768_212_000_123_456, author, records, bodies: Vec::new() };
+    // A second later with each commit.
+    let at = FIRST + journal.newest_commit() * 1_000_000;
+    let commit = Commit { at, author, records, bodies: Vec::new() };
     journal.append(vec![vec![commit]]).remove(0).unwrap();
 }
 
@@ -113,6 +116,42 @@ fn parts_of_logs() {
 }
 
 #[test]
+fn records_of_some_times_and_types() {
+    let types = |types: &[&str]| types.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>();
+    let (third, fifth) = (Some(FIRST + 2_000_000), Some(FIRST + 4_000_000));
+    let all = || select("*");
+    assert_eq!(
+        rows(Selection { since: third, until: fifth, ..all() }).unwrap(),
+        ["alice#2 mailbox_renamed", "alice/INBOX#2 flags_changed"]
+    );
+    assert_eq!(rows(Selection { since: third, ..select("bob") }).unwrap(), ["bob#2 mailbox_deleted"]);
+    assert_eq!(rows(Selection { until: third, ..select("alice/INBOX") }).unwrap(), ["alice/INBOX#1 opened"]);
+    assert_eq!(
+        rows(Selection { types: types(&["expunged", "ended"]), ..all() }).unwrap(),
+        ["alice/INBOX#3 expunged", "bob/Work#2 ended"]
+    );
+    // The last so many are counted among those that are wanted, in one log and in many.
+    assert_eq!(rows(Selection { types: types(&["opened"]), last: Some(1), ..all() }).unwrap(), ["bob/Work#1 opened"]);
+    assert_eq!(
+        rows(Selection { types: types(&["opened"]), last: Some(1), ..select("alice/INBOX") }).unwrap(),
+        ["alice/INBOX#1 opened"]
+    );
+    assert_eq!(rows(Selection { since: Some(FIRST + 60_000_000), ..all() }).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn every_type_can_be_asked_for() {
+    let journal = journal();
+    for record in journal.commits(1, 100).unwrap() {
+        assert!(render::types(&record).iter().all(|kind| render::TYPES.contains(kind)));
+    }
+    let source = include_str!("../render.rs");
+    for kind in render::TYPES {
+        assert!(source.matches(&format!("(\"{kind}\", ")).count() == 1, "{kind}");
+    }
+}
+
+#[test]
 fn a_follower_gets_what_comes_and_goes_when_nobody_reads() {
     let journal = journal();
     let mut seen = Vec::new();
@@ -144,11 +183,11 @@ fn lines_for_people_say_who_and_what_without_escape_codes() {
     assert_eq!(
         lines,
         [
-            "2026-01-12 10:00:00.123 alice #2 mailbox_renamed Old -> Work/x  [00000000000000ab a7 RENAME\u{fffd}]",
-            "2026-01-12 10:00:00.123 alice/INBOX #2 flags_changed uids 1:3 +(\\Seen)  [00000000000000ab a7 UID STORE]",
-            "2026-01-12 10:00:00.123 alice/INBOX #3 expunged uids 1:3 (moved to Work/x)  [00000000000000ab a7 UID MOVE]",
-            "2026-01-12 10:00:00.123 bob #2 mailbox_deleted Work  [00000000000000ab a7 DELETE]",
-            "2026-01-12 10:00:00.123 bob/Work #2 ended [00000000000000ab a7 DELETE]",
+            "2026-01-12 10:00:02.123 alice #2 mailbox_renamed Old -> Work/x  [00000000000000ab a7 RENAME\u{fffd}]",
+            "2026-01-12 10:00:03.123 alice/INBOX #2 flags_changed uids 1:3 +(\\Seen)  [00000000000000ab a7 UID STORE]",
+            "2026-01-12 10:00:04.123 alice/INBOX #3 expunged uids 1:3 (moved to Work/x)  [00000000000000ab a7 UID MOVE]",
+            "2026-01-12 10:00:05.123 bob #2 mailbox_deleted Work  [00000000000000ab a7 DELETE]",
+            "2026-01-12 10:00:05.123 bob/Work #2 ended [00000000000000ab a7 DELETE]",
         ]
     );
 }
