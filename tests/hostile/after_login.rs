@@ -156,3 +156,31 @@ fn noise_after_login() {
         }
     });
 }
+
+/// A limit of the configuration ends a command, not the session, and what was refused left nothing.
+#[test]
+fn literals_of_every_length_that_no_number_has() {
+    under_attack(|server| {
+        for length in [
+            "4294967295",
+            "4294967296",
+            "9223372036854775807",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-1",
+            "0x10",
+            "1e9",
+            " 1",
+            "",
+        ] {
+            for plus in ["", "+"] {
+                let mut wire = logged_in(&server.target, "lengths");
+                let _ = wire.send(format!("a APPEND INBOX {{{length}{plus}}}\r\nx\r\n").as_bytes());
+                let answer = reply(&mut wire, "a").unwrap_or_default();
+                assert!(!answer.starts_with("a OK"), "{length}{plus}: {answer}");
+            }
+        }
+        let mut wire = logged_in(&server.target, "lengths");
+        assert_eq!(wire.command("s", "STATUS INBOX (MESSAGES)").unwrap()[0], "* STATUS INBOX (MESSAGES 0)");
+    });
+}

@@ -195,3 +195,46 @@ fn http_by_lmtp() {
         assert_eq!(count(&server.target, "http"), 0, "an HTTP request delivered mail");
     });
 }
+
+/// What the server writes in front of a message comes from what it parsed: no peer adds a field of its own.
+#[test]
+fn nothing_of_the_envelope_becomes_a_field() {
+    under_attack(|server| {
+        let mut taken = 0;
+        for evil in [
+            "x\rX-Evil: 1",
+            "x\nX-Evil: 1",
+            "x\u{85}X-Evil: 1",
+            "x\u{2028}X-Evil: 1",
+            "x\\\r\\\nX-Evil: 1",
+            "x\0X-Evil: 1",
+            "x) X-Evil: 1 (y",
+        ] {
+            let mut conversation = Conversation::open(server);
+            if !conversation.say(&format!("LHLO {evil}")).starts_with("250") {
+                conversation = Conversation::open(server);
+                conversation.say("LHLO x");
+            }
+            if !conversation.say(&format!("MAIL FROM:<\"{evil}\"@example.org> SMTPUTF8")).starts_with("250") {
+                conversation = Conversation::open(server);
+                conversation.say("LHLO x");
+                conversation.say("MAIL FROM:<a@example.org> SMTPUTF8");
+            }
+            if !conversation.say(&format!("RCPT TO:<\"fields+{evil}\">")).starts_with("250") {
+                conversation = Conversation::open(server);
+                conversation.envelope("fields");
+            }
+            assert!(conversation.say("DATA").starts_with("354"), "{evil:?}");
+            assert!(conversation.say("Subject: x\r\n\r\nbody\r\n.").starts_with("250"), "{evil:?}");
+            taken += 1;
+        }
+        let mut wire = logged_in(&server.target, "fields");
+        wire.command("s", "SELECT INBOX").unwrap();
+        let headers = wire.command("f", "FETCH 1:* (BODY.PEEK[HEADER] BODY.PEEK[HEADER.FIELDS (X-EVIL)])").unwrap();
+        assert_eq!(headers.len(), taken + 1);
+        for header in &headers[..taken] {
+            let is_raw = header.lines().any(|line| line.trim_start().starts_with("X-Evil"));
+            assert!(!is_raw && !header.replace("\r\n", "").contains(['\r', '\n', '\0', '\u{85}']), "{header:?}");
+        }
+    });
+}

@@ -144,3 +144,60 @@ fn very_many_messages_in_one_thread() {
         }
     });
 }
+
+/// What crashed others: groups, addresses that are none, comments that end in a backslash, text that is cut off within a character, headers that are none.
+#[test]
+fn odd_headers() {
+    let fields: [&[u8]; 14] = [
+        b"To: group:;",
+        b"To: group: a@b, group2: c@d;;",
+        b"From: :;",
+        b"From: <>",
+        b"From: @",
+        b"From: a@b (comment\\",
+        b"From: (\\",
+        b"Sender: \"\\",
+        b"Subject: =?UTF-8?Q?=E2=82?=",
+        b"Subject: \xe2\x82",
+        b"Subject: =?utf-8?B?4oI=?= =?\xff?Q?x?= =?utf-8?Q?",
+        b"Date: Mon, 99 Foo 99999999999 99:99:99 +99999999",
+        b"Message-ID: <<<<>>>>",
+        b"Content-Type: multipart/mixed; boundary=\"\\",
+    ];
+    under_attack(|server| {
+        let mut all = Vec::new();
+        for (number, field) in fields.iter().enumerate() {
+            let message = [field, b"\r\n\r\nbody \xe2\x82".as_slice()].concat();
+            let mut wire = with_message(&server.target, &format!("odd{number}"), &message);
+            for look in LOOKS {
+                let answer = in_time(&mut wire, look);
+                assert!(!answer.contains("SERVERBUG"), "{look}: {answer} for {}", String::from_utf8_lossy(field));
+            }
+            all.extend([field, b"\r\n".as_slice()].concat());
+        }
+        let mut wire = with_message(&server.target, "odd", &all);
+        for look in LOOKS {
+            in_time(&mut wire, look);
+        }
+    });
+}
+
+/// Each message refers to very many of the others, in loops: what is quadratic in references takes minutes.
+#[test]
+fn every_message_refers_to_every_other() {
+    under_attack(|server| {
+        let mut wire = with_message(&server.target, "bomb", b"Message-ID: <m0@x>\r\n\r\n");
+        let mut command = b"a APPEND INBOX".to_vec();
+        for number in 1..300_usize {
+            let references: String = (0..600).map(|other| format!("<m{}@x>\r\n ", (number * 7 + other * 13) % 600)).collect();
+            let message = format!("Message-ID: <m{number}@x>\r\nReferences: {references}<m0@x>\r\nSubject: Re: x\r\n\r\n");
+            command.extend(format!(" {{{}+}}\r\n{message}", message.len()).bytes());
+        }
+        command.extend(b"\r\n");
+        wire.send(&command).unwrap();
+        wire.until("a").unwrap();
+        for look in LOOKS {
+            in_time(&mut wire, look);
+        }
+    });
+}
