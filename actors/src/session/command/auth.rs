@@ -120,7 +120,7 @@ fn welcome(session: &mut Session) {
 
 async fn refuse(session: &mut Session, begun: Instant) -> Status {
     session.failed_logins += 1;
-    tracing::info!(peer = %session.peer, failures = session.failed_logins, "login failed");
+    tracing::info!(failures = session.failed_logins, "login failed");
     sleep_until(begun + FAILED * session.failed_logins).await;
     reply::no(ResponseCode::AuthenticationFailed, "Wrong user name or password")
 }
