@@ -310,6 +310,59 @@ fn mail_that_lmtp_took_is_there_after_a_kill() {
     assert!(code == 0 && verdict.starts_with("whole: "), "{verdict}");
 }
 
+/// The order of docs/operations.md: what the log names is there before the log names it, so it has to be copied after the log.
+#[test]
+fn a_copy_made_while_mail_arrives_has_all_that_was_acknowledged_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let served = Served::trying(directory, &[]);
+    let acknowledged = std::sync::atomic::AtomicUsize::new(0);
+    let count = || acknowledged.load(std::sync::atomic::Ordering::SeqCst);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let large = "x".repeat(70).repeat(4000);
+    let copies: Vec<usize> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut lmtp = served.connect("LMTP ");
+            ask(&mut lmtp, "LHLO x", "250 ");
+            for number in 0.. {
+                for (line, until) in [("MAIL FROM:<b@x>", "250"), ("RCPT TO:<alice@x>", "250"), ("DATA", "354")] {
+                    ask(&mut lmtp, line, until);
+                }
+                let body = if number % 3 == 0 { large.as_str() } else { "small" };
+                let reply = ask(&mut lmtp, &format!("Subject: {number}\r\n\r\n{body}\r\n."), "2");
+                assert!(reply.starts_with("250 2.1.5"), "{reply}");
+                acknowledged.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                if is_over.load(std::sync::atomic::Ordering::SeqCst) {
+                    return;
+                }
+            }
+        });
+        let copy = |round: usize| {
+            while count() < 10 * (round + 1) {
+                std::thread::yield_now();
+            }
+            let before = count();
+            std::fs::create_dir(directory.join(format!("copy{round}"))).unwrap();
+            for part in ["carillon.store", "segments", "bodies", "users", "tls"] {
+                let arguments = ["-a", &format!("carillon-try/{part}"), &format!("copy{round}/")];
+                assert!(Command::new("cp").args(arguments).current_dir(directory).status().unwrap().success());
+            }
+            before
+        };
+        let copies = (0..4).map(copy).collect();
+        is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+        copies
+    });
+    for (round, before) in copies.into_iter().enumerate() {
+        let data = format!("copy{round}");
+        let (code, verdict, errors) = run(directory, &["log", "verify", "--data", &data], "");
+        assert!(code == 0 && verdict.contains("whole: "), "{verdict}{errors}");
+        let (_, log, _) = run(directory, &["log", "show", "alice/INBOX", "--type", "appended", "--data", &data], "");
+        assert!(log.lines().count() >= before, "{} of {before}", log.lines().count());
+    }
+    assert_eq!(served.end(), 0);
+}
+
 #[test]
 fn an_import_is_whole_and_a_second_one_finds_it() {
     let directory = tempfile::tempdir().unwrap();
