@@ -8,6 +8,7 @@ pub mod exit;
 pub mod import;
 pub mod listener;
 pub mod lmtp;
+pub mod owner;
 pub mod serve;
 pub mod terminal;
 pub mod tls;

@@ -16,6 +16,7 @@ use carillon_actors::session::auth::{Authenticator, Verdict};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::exit::{Exit, Failure, failed};
+use crate::owner;
 pub use any::AnyUser;
 pub use passwd_file::{Imported, import};
 use password::Hash;
@@ -222,6 +223,7 @@ pub fn edit<T>(directory: &Path, change: impl FnOnce(&mut Table) -> Result<T, Fa
     let lock_path = directory.join("users.lock");
     let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
     let lock = lock.map_err(|error| failed("cannot open", &lock_path, &error))?;
+    owner::give(&lock, directory).map_err(|error| failed("cannot own", &lock_path, &error))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
         .map_err(|error| failed("cannot lock", &lock_path, &error.into()))?;
     let mut table = read(directory)?;
@@ -239,6 +241,9 @@ pub fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure>
     let write = || -> std::io::Result<()> {
         let _ = fs::remove_file(&temporary);
         let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&temporary)?;
+        if let Some(directory) = path.parent() {
+            owner::give(&file, directory)?;
+        }
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;

@@ -12,6 +12,7 @@ use super::server::Backend;
 use super::socket::{connect, receive, send};
 use super::{Reply, Request};
 use crate::exit::{Exit, Failure};
+use crate::owner;
 use crate::users::{Names, Users};
 
 impl From<OpenError> for Failure {
@@ -73,6 +74,8 @@ pub fn ask(data: &Path, request: &Request, row: &mut dyn FnMut(&Value) -> Result
         }
     });
     carillon_storage::Journal::close(store.as_ref());
+    drop((backend, store));
+    owner::give_all(data)?;
     failure.map_or(answered, Err)
 }
 

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use carillon_actors::id::AccountId;
+use carillon_actors::limits::Limits;
 use carillon_protocol::mailbox_name::MailboxName;
+use carillon_storage::Journal;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -14,6 +17,7 @@ use crate::exit::{Exit, Failure};
 use crate::import::transfer::{BATCH_BYTES, BATCH_MESSAGES, Remote, Sink};
 use crate::import::writer::{Writer, Written};
 use crate::import::{Item, Outcome, maildir, mbox};
+use crate::owner;
 use crate::serve;
 use crate::terminal::{line, plain};
 use crate::users::Users;
@@ -80,24 +84,29 @@ fn with_store(config: &Config, data: &Path, user: &str, read: Read) -> Result<()
     let find = carillon_actors::session::auth::Authenticator::find(&users, user);
     let account = find.ok_or_else(|| Failure::new(Exit::NoUser, format!("there is no user {user:?}")))?;
     let store = serve::open_store(data)?;
-    let limits = config.limits.clone();
-    serve::block_on(async move {
-        let core = serve::start_core(Arc::clone(&store) as Arc<dyn carillon_storage::Journal>, 1, limits);
-        let (sender, mut receiver) = tokio::sync::mpsc::channel::<Work>(1);
-        // Reading blocks, and so does its sink: they have a thread of their own.
-        let reader = std::thread::spawn(move || Import::run(&mut Local { sender }, read));
-        let mut writer = Writer::begin(&core, account).await?;
-        while let Some((mailbox, items, answer)) = receiver.recv().await {
-            let written = match mailbox {
-                Some(name) => writer.mailbox(&name).await.map(|()| Written::default()),
-                None => writer.batch(items).await,
-            };
-            let _ = answer.send(written);
-        }
-        let outcome = reader.join().unwrap_or_else(|_| Err(Failure::new(Exit::Failed, "reading failed")));
-        core.directory.end().await;
-        outcome
-    })
+    let journal = Arc::clone(&store) as Arc<dyn Journal>;
+    let outcome = serve::block_on(write(config.limits.clone(), journal, account, read));
+    store.close();
+    drop(store);
+    outcome.and(owner::give_all(data))
+}
+
+async fn write(limits: Limits, journal: Arc<dyn Journal>, account: AccountId, read: Read) -> Result<(), Failure> {
+    let core = serve::start_core(journal, 1, limits);
+    let (sender, mut receiver) = tokio::sync::mpsc::channel::<Work>(1);
+    // Reading blocks, and so does its sink: they have a thread of their own.
+    let reader = std::thread::spawn(move || Import::run(&mut Local { sender }, read));
+    let mut writer = Writer::begin(&core, account).await?;
+    while let Some((mailbox, items, answer)) = receiver.recv().await {
+        let written = match mailbox {
+            Some(name) => writer.mailbox(&name).await.map(|()| Written::default()),
+            None => writer.batch(items).await,
+        };
+        let _ = answer.send(written);
+    }
+    let outcome = reader.join().unwrap_or_else(|_| Err(Failure::new(Exit::Failed, "reading failed")));
+    core.directory.end().await;
+    outcome
 }
 
 type Work = (Option<MailboxName>, Vec<Item>, tokio::sync::oneshot::Sender<Result<Written, Failure>>);

@@ -242,15 +242,18 @@ mod tests {
         assert!(Hash::parse(&rounds).is_err());
     }
 
-    /// Counts work by the clock, generously: a fault of an order of magnitude is what it must find.
+    /// Counts work by the clock, generously: a fault of an order of magnitude is what it must find. The least of some times: the machine has other work.
     #[test]
     fn an_unknown_user_costs_a_hash() {
         let hash = Hash::new(b"known").unwrap();
         waste_work(b"warm");
         let time = |work: &dyn Fn()| {
-            let start = std::time::Instant::now();
-            (0..5).for_each(|_| work());
-            start.elapsed().as_secs_f64()
+            let once = |_| {
+                let start = std::time::Instant::now();
+                work();
+                start.elapsed().as_secs_f64()
+            };
+            (0..7).map(once).fold(f64::INFINITY, f64::min)
         };
         let unknown = time(&|| waste_work(b"wrong"));
         for password in [b"wrong".as_slice(), b"", &[b'x'; MAX_BYTES + 1]] {
