@@ -23,14 +23,23 @@ pub(crate) struct Contents {
 
 /// Decodes a group whose checksum was right.
 pub(crate) fn contents(segment: u64, offset: u64, payload: &[u8], identity: &Identity) -> Result<Contents, String> {
+    let mut contents = bodies(segment, offset, payload, identity)?;
+    for entry in entries(payload) {
+        let entry = entry?;
+        if entry.kind == EntryKind::Record {
+            let record = crate::codec::decode(entry.content).map_err(|error| error.to_string())?;
+            contents.records.push((record, entry.content.to_vec()));
+        }
+    }
+    Ok(contents)
+}
+
+/// As [`contents`], but without records.
+pub(crate) fn bodies(segment: u64, offset: u64, payload: &[u8], identity: &Identity) -> Result<Contents, String> {
     let mut contents = Contents::default();
     for entry in entries(payload) {
         let entry = entry?;
         match entry.kind {
-            EntryKind::Record => {
-                let record = crate::codec::decode(entry.content).map_err(|error| error.to_string())?;
-                contents.records.push((record, entry.content.to_vec()));
-            }
             EntryKind::Body => {
                 let stored = entry.content.len() as u64;
                 let head = BodyHead::decode(entry.content, stored, identity).ok_or("a body's head is none")?;
@@ -39,7 +48,7 @@ pub(crate) fn contents(segment: u64, offset: u64, payload: &[u8], identity: &Ide
             }
             EntryKind::Large => contents.places.extend(decode_places(entry.content)),
             EntryKind::Index => contents.index = decode_places(entry.content),
-            EntryKind::Lost => {}
+            EntryKind::Record | EntryKind::Lost => {}
         }
     }
     Ok(contents)
@@ -68,6 +77,10 @@ impl<'a> Applier<'a> {
 
     /// Adds a group whose checksum was right.
     pub(crate) fn group(&mut self, segment: u64, offset: u64, header: &GroupHeader, payload: &[u8]) -> Result<(), LogError> {
+        // Its bodies came to sled in one batch with its commits. One without commits has the number of the next commit.
+        if header.first < self.from && header.next() <= self.from {
+            return Ok(());
+        }
         let contents = contents(segment, offset, payload, self.identity).map_err(LogError::Broken)?;
         self.contents(header.first..header.next(), &contents)?;
         self.weight += payload.len() + GROUP_LENGTH;

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::apply::{Applier, contents};
+use crate::apply::{Applier, bodies};
 use crate::error::OpenError;
 use crate::files::{Files, read_up_to};
 use crate::format::{BodyPlace, EntryKind, HEADER_LENGTH, encode_record};
@@ -386,7 +386,7 @@ fn index_of(file: &File, segment: u64, end: u64, home: &Home) -> io::Result<Vec<
     let extent = Extent { file, identity: &home.identity, segment, from: HEADER_LENGTH, end };
     scan::<io::Error>(&extent, &mut |found| {
         if let Found::Group { offset, payload, .. } = found {
-            let found = contents(segment, offset, payload, &home.identity).map_err(io::Error::other)?;
+            let found = bodies(segment, offset, payload, &home.identity).map_err(io::Error::other)?;
             index.extend(found.places.into_iter().filter(|(_, place)| place.segment == segment));
         }
         Ok(())
