@@ -201,6 +201,8 @@ fn trying_changes_no_user_that_is_there() {
     let before = users();
     let served = Served::trying(directory, &["--data", "d"]);
     assert!(served.greeting.contains("password   the one that was set"), "{}", served.greeting);
+    // It is not in the PATH here: what is said to type next has to work all the same.
+    assert!(served.greeting.contains(&format!("{} log tail -f", env!("CARGO_BIN_EXE_carillon"))), "{}", served.greeting);
     let mut imap = served.connect("IMAP ");
     read_until(&mut imap, "* OK");
     assert!(ask(&mut imap, "a LOGIN alice mine", "a ").contains("a OK"));

@@ -197,6 +197,15 @@ fn account(data: &Path, name: &str) -> Result<Login, Failure> {
     Ok(login(Some(password)))
 }
 
+/// This program as it can be typed: by its name where a shell finds it, else by its path.
+fn program() -> String {
+    let Ok(own) = std::env::current_exe() else { return "carillon".to_owned() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("carillon")).find(|candidate| candidate.is_file());
+    let is_this = found.and_then(|found| fs::canonicalize(found).ok()).is_some_and(|found| found == own);
+    if is_this { "carillon".to_owned() } else { own.display().to_string() }
+}
+
 fn greet(opened: &Opened, data: &Path, login: &Login, in_memory: bool) -> Result<(), Failure> {
     let port = |addresses: &[SocketAddr]| addresses.first().map_or(0, SocketAddr::port);
     let (imap, imaps, lmtp) = (port(&opened.imap), port(&opened.imaps), port(&opened.lmtp));
@@ -227,10 +236,11 @@ Type next, in another terminal:
   curl --cacert {authority} --user {example}:{password} \"imaps://localhost:{imaps}/INBOX;MAILINDEX=1\"
   neomutt -e 'set ssl_ca_certificates_file={authority} imap_idle=yes timeout=1' \\
           -e 'set imap_pass={password} folder=imaps://{example}@localhost:{imaps}/' -f =INBOX
-  carillon log tail -f --data {shown}
+  {program} log tail -f --data {shown}
 
 Ctrl-C ends it.",
         version = env!("CARGO_PKG_VERSION"),
+        program = program(),
     );
     line(&text).map(drop)
 }
