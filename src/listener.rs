@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use carillon_actors::session::admission::Admission;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::Instant;
 
 use crate::exit::{Exit, Failure, failed};
 
@@ -141,6 +142,25 @@ pub fn bind_unix(path: &Path) -> Result<UnixDoor, Failure> {
     Ok(UnixDoor { listener, path: path.to_owned() })
 }
 
+/// Connections that were not let in. A flood of them is one line of the trace a second, not a flood of lines.
+#[derive(Default)]
+struct TurnedAway {
+    told: Option<Instant>,
+    count: u64,
+}
+
+impl TurnedAway {
+    /// Notes one; how many there were since the last time that it was said, where it is time to say so again.
+    fn note(&mut self, now: Instant) -> Option<u64> {
+        self.count += 1;
+        let is_due = self.told.is_none_or(|told| now.duration_since(told) >= Duration::from_secs(1));
+        is_due.then(|| {
+            self.told = Some(now);
+            std::mem::take(&mut self.count)
+        })
+    }
+}
+
 /// Says why a connection is not let in, where that can be said at once, and closes it.
 fn turn_away(stream: TcpStream, farewell: &[u8]) {
     use std::io::Write as _;
@@ -150,12 +170,15 @@ fn turn_away(stream: TcpStream, farewell: &[u8]) {
 
 /// Accepts for ever; `take` gets each connection that is let in, any other is told `farewell`.
 pub async fn accept(listener: TcpListener, gate: Arc<Gate>, farewell: Vec<u8>, take: impl Fn(TcpStream, SocketAddr, Admission)) {
+    let mut turned_away = TurnedAway::default();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => match gate.admit(peer.ip()) {
                 Some(admission) => take(stream, peer, admission),
                 None => {
-                    tracing::warn!(%peer, "too many connections: this one is closed");
+                    if let Some(count) = turned_away.note(Instant::now()) {
+                        tracing::warn!(%peer, count, "too many connections: not let in");
+                    }
                     turn_away(stream, &farewell);
                 }
             },
@@ -169,11 +192,16 @@ pub async fn accept(listener: TcpListener, gate: Arc<Gate>, farewell: Vec<u8>, t
 
 /// The same for a unix socket, whose peers are counted in the total alone.
 pub async fn accept_unix(door: UnixDoor, gate: Arc<Gate>, take: impl Fn(UnixStream, Admission)) {
+    let mut turned_away = TurnedAway::default();
     loop {
         match door.listener.accept().await {
             Ok((stream, _)) => match gate.admit(IpAddr::from([127, 0, 0, 1])) {
                 Some(admission) => take(stream, admission),
-                None => tracing::warn!("too many connections: this one is closed"),
+                None => {
+                    if let Some(count) = turned_away.note(Instant::now()) {
+                        tracing::warn!(count, "too many connections at the local socket: not let in");
+                    }
+                }
             },
             Err(error) => {
                 tracing::warn!(%error, "accepting failed");
@@ -202,6 +230,15 @@ mod tests {
         drop((two, other, locals));
         assert_eq!(gate.open().all, 1);
         assert_eq!(gate.open().by_address.len(), 1);
+    }
+
+    #[test]
+    fn a_flood_is_one_line_a_second() {
+        let mut turned_away = TurnedAway::default();
+        let begun = Instant::now();
+        let lines: Vec<u64> =
+            (0..2500).filter_map(|millisecond| turned_away.note(begun + Duration::from_millis(millisecond))).collect();
+        assert_eq!(lines, [1, 1000, 1000]);
     }
 
     #[tokio::test]
