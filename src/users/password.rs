@@ -14,6 +14,9 @@ use crate::exit::{Exit, Failure};
 /// The longest password, in bytes. A longer one is refused before it costs work.
 pub const MAX_BYTES: usize = 1024;
 
+/// A bcrypt hash of a higher cost would let one login hold a thread for seconds.
+const MAX_BCRYPT_COST: u32 = 15;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Argon2id,
@@ -78,16 +81,15 @@ impl Hash {
             None => (guess(text)?, text),
         };
         let is_sound = match scheme {
-            Scheme::Argon2id => {
-                PasswordHash::new(text).is_ok_and(|hash| hash.algorithm.as_str() == "argon2id" && hash.hash.is_some())
-            }
+            Scheme::Argon2id => PasswordHash::new(text)
+                .is_ok_and(|hash| hash.algorithm.as_str() == "argon2id" && hash.hash.is_some() && is_affordable(&hash)),
             Scheme::Sha512Crypt => Sha512Crypt::parse(text).is_some(),
-            Scheme::BlfCrypt => text.parse::<bcrypt::HashParts>().is_ok(),
+            Scheme::BlfCrypt => text.parse::<bcrypt::HashParts>().is_ok_and(|hash| hash.get_cost() <= MAX_BCRYPT_COST),
             Scheme::Plain => !text.is_empty() && text.len() <= MAX_BYTES,
         };
         let is_storable = text.len() <= MAX_BYTES && !text.contains(['\t', '\n', '\r']);
         if !(is_sound && is_storable) {
-            return Err(format!("this is no {{{}}} hash", scheme.name()));
+            return Err(format!("this is no {{{}}} hash, or one that costs more than a login may", scheme.name()));
         }
         Ok(Self { scheme, text: text.to_owned() })
     }
@@ -136,6 +138,12 @@ fn is_argon2_of(hash: &PasswordHash<'_>, password: &[u8]) -> argon2::password_ha
         Argon2::new(Algorithm::Argon2id, version, params).hash_password_into_with_memory(password, salt, &mut output, memory)
     })?;
     Ok(is_same(&output, expected.as_bytes()))
+}
+
+/// Whether checking an ARGON2ID hash takes no more than a login may: 256 MiB, and so many passes over them.
+fn is_affordable(hash: &PasswordHash<'_>) -> bool {
+    let (memory_kib, passes) = (hash.params.get_decimal("m").unwrap_or(0), hash.params.get_decimal("t").unwrap_or(0));
+    memory_kib <= 256 << 10 && u64::from(memory_kib) * u64::from(passes) <= 1 << 20
 }
 
 fn guess(text: &str) -> Result<Scheme, String> {
@@ -235,6 +243,10 @@ mod tests {
             "{SHA512-CRYPT}$6$x",
             "{ARGON2ID}$argon2i$v=19$x",
             "{BLF-CRYPT}$2",
+            // A login would take hours, or all memory.
+            "{BLF-CRYPT}$2y$31$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a",
+            "{ARGON2ID}$argon2id$v=19$m=4194304,t=2,p=1$c2FsdHNhbHQ$84A2PW5mlTvAhhyioPv7Z0MY6rvobdz+ETtOz3xDUyU",
+            "{ARGON2ID}$argon2id$v=19$m=65536,t=4000000000,p=1$c2FsdHNhbHQ$84A2PW5mlTvAhhyioPv7Z0MY6rvobdz+ETtOz3xDUyU",
         ] {
             assert!(Hash::parse(bad).is_err(), "{bad:?}");
         }
