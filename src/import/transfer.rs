@@ -1,9 +1,12 @@
 //! An import over the admin socket: the command reads the files, with its own rights, and sends messages; the server writes them. A batch is a line that says
 //! what follows, and then the messages' bytes.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, Read as _, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::{Condvar, Mutex, PoisonError};
 
+use carillon_actors::id::AccountId;
 use carillon_actors::server::Core;
 use carillon_actors::session::auth::Authenticator;
 use carillon_protocol::date::InternalDate;
@@ -112,6 +115,31 @@ impl Drop for Remote {
     }
 }
 
+/// Imports into one account come one after another. What is there is counted at the beginning of an import, and the last batch of one that was cut off may
+/// still be on its way to the disk then: counted too early it would come twice.
+struct Turn(AccountId);
+
+/// The accounts that are imported into now.
+static UNDER_WAY: (Mutex<BTreeSet<AccountId>>, Condvar) = (Mutex::new(BTreeSet::new()), Condvar::new());
+
+impl Turn {
+    /// Waits until no other import into the account is under way.
+    fn take(account: AccountId) -> Self {
+        let mut accounts = UNDER_WAY.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !accounts.insert(account) {
+            accounts = UNDER_WAY.1.wait(accounts).unwrap_or_else(PoisonError::into_inner);
+        }
+        Self(account)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        UNDER_WAY.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        UNDER_WAY.1.notify_all();
+    }
+}
+
 /// The server's side: takes batches until the end.
 ///
 /// # Errors
@@ -125,6 +153,7 @@ pub fn serve(
     output: &mut dyn Write,
 ) -> Result<(), Failure> {
     let account = authenticator.find(user).ok_or_else(|| Failure::new(Exit::NoUser, format!("there is no user {user:?}")))?;
+    let _turn = Turn::take(account);
     let mut writer = runtime.block_on(Writer::begin(core, account))?;
     let row = |output: &mut dyn Write, written: Written| {
         send(output, &Reply::Row(serde_json::to_value(written).unwrap_or_default())).map_err(broken)
@@ -157,4 +186,30 @@ fn items(heads: Vec<Head>, message_bytes: u64, input: &mut dyn BufRead) -> Resul
         items.push(Item { place: String::new(), mailbox, bytes, flags, internal_date });
     }
     if items.len() > BATCH_MESSAGES { Err(wrong()) } else { Ok(items) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn imports_into_one_account_come_one_after_another() {
+        let (account, other) = (AccountId(1), AccountId(2));
+        let first = Turn::take(account);
+        let (said, heard) = channel();
+        let second = std::thread::spawn(move || {
+            drop(Turn::take(other));
+            said.send("another account").unwrap();
+            drop(Turn::take(account));
+            said.send("the same account").unwrap();
+        });
+        assert_eq!(heard.recv().unwrap(), "another account");
+        assert!(heard.recv_timeout(Duration::from_millis(50)).is_err(), "the first import is still under way");
+        drop(first);
+        assert_eq!(heard.recv().unwrap(), "the same account");
+        second.join().unwrap();
+    }
 }
