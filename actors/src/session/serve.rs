@@ -90,7 +90,8 @@ impl Session {
             // A long command is no silence.
             self.last_active = Instant::now();
             match next {
-                Next::Continue => {}
+                // Who sends many commands at once lets the other sessions of this thread between.
+                Next::Continue => tokio::task::yield_now().await,
                 Next::Close => return Ok(Farewell::Logout),
                 Next::StartTls => {
                     self.connection.flush().await?;

@@ -157,6 +157,19 @@ fn a_failed_login_is_answered_after_the_same_time_whatever_the_hash_took() {
 }
 
 #[test]
+fn whoever_pipelines_many_commands_lets_others_between() {
+    simulate(async {
+        let world = World::new();
+        let mut hasty = world.log_in().await;
+        let mut other = world.log_in().await;
+        hasty.send(&"x NOOP\r\n".repeat(1000)).await;
+        other.ok("NOOP").await;
+        // Its answers go out together when all are done, or would have gone.
+        assert!(timeout(Duration::ZERO, hasty.line()).await.is_err(), "a thousand commands came before one of somebody else");
+    });
+}
+
+#[test]
 fn before_login_not_reading_gains_no_time() {
     simulate(async {
         let world = World::new();
