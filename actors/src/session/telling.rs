@@ -52,7 +52,6 @@ impl Session {
                 return Err(refusal.into());
             }
         };
-        self.bells.take_account();
         let separator = Some(self.connection.format().separator);
         self.login()?.names = names.clone();
         let Some(selected) = &mut self.selected else { return Ok(()) };

@@ -24,6 +24,35 @@ fn a_new_name_is_told_once_and_only_to_who_does_not_know_it() {
 }
 
 #[test]
+fn the_last_of_many_names_is_told_however_fast_they_come() {
+    simulate(async {
+        let world = World::new();
+        let (mut renaming, mut idlers) = (Vec::new(), Vec::new());
+        for number in 0..8 {
+            let mut client = world.log_in().await;
+            client.ok(&format!("CREATE x{number}-0")).await;
+            renaming.push(client);
+            let mut idler = world.connect_through(7 + number).await;
+            idler.ok("LOGIN a b").await;
+            idler.ok(&format!("SELECT x{number}-0")).await;
+            idler.send("a IDLE\r\n").await;
+            idler.until("+").await;
+            idlers.push(idler);
+        }
+        for round in 0..20 {
+            for (number, client) in renaming.iter_mut().enumerate() {
+                for last in round * 20..round * 20 + 20 {
+                    client.send(&format!("r RENAME x{number}-{last} x{number}-{}\r\n", last + 1)).await;
+                }
+            }
+            for (number, idler) in idlers.iter_mut().enumerate() {
+                idler.until(&format!("* LIST (\\HasNoChildren) \"/\" x{number}-{}", round * 20 + 20)).await;
+            }
+        }
+    });
+}
+
+#[test]
 fn who_shows_what_a_session_does() {
     simulate(async {
         let world = World::new();
