@@ -322,7 +322,7 @@ pub static OPTIONS: &[Opt] = &[
         config.limits.subscriptions = number(value, 6, 10_000_000)?;
         Some(())
     }),
-    option("limits.keywords", Kind::Number, "0 to 64", "64", "Keywords of a mailbox.", |config, value| {
+    option("limits.keywords", Kind::Number, "0 to 64", "64", "Keywords of a mailbox's messages.", |config, value| {
         config.limits.keywords = number(value, 0, 64)?;
         Some(())
     }),

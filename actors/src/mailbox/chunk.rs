@@ -177,6 +177,10 @@ impl Node for Chunk {
         }
     }
 
+    fn held_keywords(&self) -> u64 {
+        self.keywords.iter().fold(0, |held, bits| held | bits)
+    }
+
     fn touches(&self, ranges: &[UidRange]) -> bool {
         ranges.iter().any(|range| !self.places(*range).is_empty())
     }

@@ -45,6 +45,8 @@ pub(super) trait Node: Clone + Default {
     fn at(&self, index: usize) -> Option<Message<'_>>;
     fn first_unseen(&self) -> Option<usize>;
     fn collect_deleted(&self, found: &mut dyn FnMut(Uid));
+    /// The keywords that its messages have, as bits.
+    fn held_keywords(&self) -> u64;
     /// Whether it may hold a message of the ranges: if not, it is not even copied.
     fn touches(&self, ranges: &[UidRange]) -> bool;
     fn change(&mut self, ranges: &[UidRange], edit: FlagEdit, modseq: ModSeq);
@@ -204,6 +206,10 @@ impl<N: Node> Node for Branch<N> {
         }
     }
 
+    fn held_keywords(&self) -> u64 {
+        self.children.iter().fold(0, |held, child| held | child.node.held_keywords())
+    }
+
     fn touches(&self, ranges: &[UidRange]) -> bool {
         // Whether there really is one is asked of the chunks; events name messages that are there.
         !ranges.is_empty()
@@ -307,6 +313,11 @@ impl Messages {
         let mut runs = Runs::default();
         self.root.collect_deleted(&mut |uid| runs.push(uid));
         runs.finish()
+    }
+
+    /// The keywords that messages have, as bits. O(n), but chunks without keywords cost nothing.
+    pub(super) fn held_keywords(&self) -> u64 {
+        self.root.held_keywords()
     }
 
     pub(super) fn counts(&self) -> Counts {

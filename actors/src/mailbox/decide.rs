@@ -130,10 +130,10 @@ fn arrive(
     messages: impl Iterator<Item = (FlagSet, Arc<Details>, Origin)>,
 ) -> Result<Decision, Refusal> {
     let mut uid = state.uid_next();
-    let mut keywords = state.keywords.clone();
+    let mut keywords = DraftKeywords::of(state);
     let mut arrivals = Vec::with_capacity(messages.size_hint().0);
     for (flags, details, origin) in messages {
-        learn(&mut keywords, &flags, context.limits)?;
+        keywords.learn(&flags, context.limits)?;
         let next = uid.next().ok_or(Refusal::Limit("the mailbox has used up all UIDs"))?;
         arrivals.push(Arrival { uid, flags, details, origin });
         uid = next;
@@ -146,24 +146,49 @@ fn arrive(
     Ok(decision)
 }
 
-/// A new keyword needs room; one that the mailbox knows never does.
-fn learn(keywords: &mut Keywords, flags: &FlagSet, limits: &Limits) -> Result<(), Refusal> {
-    let before = keywords.as_slice().len();
-    let fits = keywords.learn(flags);
-    let after = keywords.as_slice().len();
-    if fits && (after == before || after <= limits.keywords) {
-        return Ok(());
+/// The keywords as they will be when the events of a command are folded.
+struct DraftKeywords<'a> {
+    state: &'a State,
+    keywords: Keywords,
+    /// The bits that the command gives to messages.
+    given: u64,
+}
+
+impl<'a> DraftKeywords<'a> {
+    fn of(state: &'a State) -> Self {
+        Self { state, keywords: state.keywords.clone(), given: 0 }
     }
-    Err(Refusal::Limit("the mailbox holds no further keyword"))
+
+    fn held(&self) -> u64 {
+        self.state.messages().held_keywords() | self.given
+    }
+
+    /// A new keyword needs room among those that messages have; one that the mailbox knows never does.
+    fn learn(&mut self, flags: &FlagSet, limits: &Limits) -> Result<(), Refusal> {
+        if self.keywords.knows(flags) {
+            self.given |= self.keywords.flags(flags).keywords;
+            return Ok(());
+        }
+        let mut keywords = self.keywords.clone();
+        let fits = keywords.learn(flags, || self.held());
+        self.given |= keywords.flags(flags).keywords;
+        self.keywords = keywords;
+        let is_within = self.keywords.as_slice().len() <= limits.keywords || self.held().count_ones() as usize <= limits.keywords;
+        if fits && is_within {
+            Ok(())
+        } else {
+            Err(Refusal::Limit("the messages of this mailbox have as many keywords as it can hold"))
+        }
+    }
 }
 
 fn store(state: &State, uids: &UidSet, change: FlagChange, flags: &FlagSet, context: &Context<'_>) -> Result<Decision, Refusal> {
     // Bits for keywords that are new here too, so that a message that gets one counts as changed.
-    let mut keywords = state.keywords.clone();
+    let mut draft = DraftKeywords::of(state);
     if change != FlagChange::Remove {
-        learn(&mut keywords, flags, context.limits)?;
+        draft.learn(flags, context.limits)?;
     }
-    let edit = FlagEdit::new(change, keywords.flags(flags));
+    let edit = FlagEdit::new(change, draft.keywords.flags(flags));
     let mut affected = Runs::default();
     for message in state.messages().among(uids).filter(|message| message.flags.after(edit) != message.flags) {
         affected.push(message.uid);

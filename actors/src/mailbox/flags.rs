@@ -57,7 +57,8 @@ impl FlagEdit {
     }
 }
 
-/// The keywords of a mailbox in the order of their first use; compared without case, the first spelling stays. At most [`Keywords::MAX`].
+/// The keywords of a mailbox in the order of their first use; compared without case, the first spelling stays. At most [`Keywords::MAX`]: when all places
+/// are taken, a new keyword takes that of one that no message has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Keywords(Arc<Vec<Keyword>>);
 
@@ -84,15 +85,29 @@ impl Keywords {
         Flags { system: set.system_bits(), keywords }
     }
 
-    /// Takes in the keywords of a set that are new; `false` if some found no place.
-    pub(super) fn learn(&mut self, set: &FlagSet) -> bool {
+    /// Whether the mailbox knows all keywords of the set.
+    pub(super) fn knows(&self, set: &FlagSet) -> bool {
+        set.keywords().iter().all(|keyword| self.bit(keyword).is_some())
+    }
+
+    /// Takes in the keywords of a set that are new; `false` if some found no place. `held` are the bits that messages have; asked for where places run out.
+    pub(super) fn learn(&mut self, set: &FlagSet, held: impl FnOnce() -> u64) -> bool {
+        if self.knows(set) {
+            return true;
+        }
+        let mut taken = if self.0.len() + set.keywords().len() > Self::MAX { held() | self.flags(set).keywords } else { 0 };
         let mut fits = true;
         for keyword in set.keywords() {
             if self.bit(keyword).is_some() {
                 continue;
             }
-            if self.0.len() < Self::MAX {
-                Arc::make_mut(&mut self.0).push(keyword.clone());
+            let keywords = Arc::make_mut(&mut self.0);
+            if keywords.len() < Self::MAX {
+                taken |= 1 << keywords.len();
+                keywords.push(keyword.clone());
+            } else if let Some(place) = keywords.get_mut(taken.trailing_ones() as usize) {
+                taken |= taken + 1;
+                *place = keyword.clone();
             } else {
                 fits = false;
             }

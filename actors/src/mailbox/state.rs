@@ -144,7 +144,8 @@ impl State {
     }
 
     fn learn(&mut self, flags: &FlagSet) {
-        if !self.keywords.learn(flags) {
+        let messages = &self.messages;
+        if !self.keywords.learn(flags, || messages.held_keywords()) {
             tracing::warn!(position = self.position, "a keyword beyond the last bit is left out");
         }
     }
@@ -187,9 +188,10 @@ impl State {
         self.keywords.as_slice()
     }
 
-    /// Whether there is room for another keyword: `\*` in PERMANENTFLAGS.
+    /// Whether there is room for another keyword: `\*` in PERMANENTFLAGS. Counts those that messages have.
     pub fn may_add_keywords(&self) -> bool {
-        self.keywords().len() < self.keywords_limit
+        let limit = self.keywords_limit;
+        self.keywords().len() < limit || (self.messages.held_keywords().count_ones() as usize) < limit
     }
 
     /// How many messages of which kind there are. O(1).

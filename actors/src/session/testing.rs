@@ -79,6 +79,14 @@ impl Server {
         self.apply(&MailboxEvent::Appended { arrivals: vec![arrival] });
     }
 
+    /// Whether all keywords of these flags find a place; decide refuses the change otherwise.
+    pub fn has_room_for(&self, flags: &FlagSet) -> bool {
+        let mut next = self.state.clone();
+        let event = MailboxEvent::FlagsChanged { uids: UidSet::new(), change: FlagChange::Add, flags: flags.clone() };
+        next.apply(self.state.position() + 1, &event);
+        next.flag_set(next.flags(flags)) == *flags
+    }
+
     /// As decide does it: the event names only what really changes.
     pub fn store(&mut self, uids: &UidSet, change: FlagChange, flags: &FlagSet) -> Option<Position> {
         let mut changed = UidSet::new();

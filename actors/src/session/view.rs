@@ -201,7 +201,7 @@ impl View {
         } else {
             (self.reader.told.clone(), self.uid_next())
         };
-        let flags = (new.keywords().len() > self.keywords().len()).then(|| flag_lists(&new, self.mode));
+        let flags = (new.keywords() != self.keywords()).then(|| flag_lists(&new, self.mode));
         let recent_before = self.recent_count;
         // Once its end was told it stays so: a look that withholds must not bring its messages back.
         let is_end_told = self.reader.told.is_ended() && self.exists() == 0;
@@ -216,7 +216,7 @@ impl View {
         self.saved = self.saved.difference(&difference.gone_uids());
         let new_ghosts = self.make_ghosts(&difference.gone);
         let expunged = match expunges {
-            Expunges::Withhold => self.keep_ghosts(new_ghosts),
+            Expunges::Withhold => self.keep_ghosts(new_ghosts, &new),
             Expunges::Tell => self.end_ghosts(&new_ghosts),
         };
         if recent_from < new.uid_next() {
@@ -256,12 +256,19 @@ impl View {
     }
 
     /// Nobody is told of them now.
-    fn keep_ghosts(&mut self, new_ghosts: Vec<Ghost>) -> Vec<(usize, usize)> {
+    fn keep_ghosts(&mut self, new_ghosts: Vec<Ghost>, new: &State) -> Vec<(usize, usize)> {
         if !new_ghosts.is_empty() {
             let ghosts = Arc::make_mut(&mut self.reader.ghosts);
             ghosts.extend(new_ghosts);
             // A merge of two sorted runs.
             ghosts.sort_by_key(|ghost| ghost.place);
+        }
+        if !new.keywords().starts_with(self.keywords()) && !self.reader.ghosts.is_empty() {
+            // A keyword that only ghosts had may have given its bit to another.
+            let told = self.reader.told.clone();
+            for ghost in Arc::make_mut(&mut self.reader.ghosts) {
+                ghost.flags = new.flags(&told.flag_set(ghost.flags));
+            }
         }
         Vec::new()
     }

@@ -77,6 +77,24 @@ fn there_is_no_bit_for_a_65th_keyword() {
 }
 
 #[test]
+fn a_keyword_that_no_message_has_gives_its_place_to_a_new_one() {
+    let all: Vec<String> = (0..64).map(|number| format!("k{number}")).collect();
+    let mut given = given([appended([1], &all.join(" ")), appended([2], "k5")]);
+    assert!(!given.state.may_add_keywords());
+    given.commit(&store(&[1], Remove, "k5 k6")).unwrap();
+    assert!(given.state.may_add_keywords());
+    // k5 is still held by the other message, and one place is not enough for two.
+    assert!(matches!(given.when(&store(&[1], Add, "new newer")), Err(Refusal::Limit(_))));
+    let two = Change::Append(vec![new_message(1, flags("new")), new_message(2, flags("newer"))]);
+    assert!(matches!(given.when(&two), Err(Refusal::Limit(_))));
+    given.commit(&store(&[1], Add, "new")).unwrap();
+    let of = |state: &State, number| state.flag_set(state.messages().by_uid(uid(number)).unwrap().flags);
+    assert_eq!(of(&given.state, 2), flags("k5"));
+    assert!(of(&given.state, 1).keywords().contains(&carillon_protocol::flag::Keyword::new("new").unwrap()));
+    assert!(!given.state.may_add_keywords());
+}
+
+#[test]
 fn store_names_only_messages_whose_flags_change() {
     let given = given([appended([1, 2], "\\Seen"), appended([3], "\\Seen Work"), appended([5], "\\Flagged")]);
     let then = |change: &Change| {
