@@ -14,8 +14,9 @@ use carillon_actors::server::Core;
 use carillon_actors::session::actor::{Transport, start as start_session};
 use carillon_actors::session::admission::turned_away;
 use carillon_actors::session::auth::Authenticator;
-use carillon_actors::session::settings::{self, Doors, Referrals, Settings};
-use carillon_protocol::mailbox_name::MailboxName;
+use carillon_actors::session::referral::Referrals;
+use carillon_actors::session::settings::{self, Doors, Settings};
+use carillon_protocol::mailbox_name::{MailboxName, NameFormat};
 use carillon_storage::{Journal, MemoryJournal, Store, StoreOptions};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -23,7 +24,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::admin::names::FORMAT;
 use crate::admin::server::{Backend, Live};
 use crate::admin::{self, socket};
 use crate::config::{Config, PlaintextLogin};
@@ -407,13 +407,14 @@ async fn bind_all(wanted: &[SocketAddr], takes_near: bool, opened: &mut Vec<Sock
 }
 
 fn session_settings(config: &Config) -> Result<Settings, Failure> {
-    let mut referrals = Referrals::default();
+    let format = NameFormat { separator: config.separator, utf8: true };
+    let mut mailboxes = Vec::with_capacity(config.remote_mailboxes.len());
     for remote in &config.remote_mailboxes {
-        let name = MailboxName::parse(remote.name.as_bytes(), FORMAT);
+        let name = MailboxName::parse(remote.name.as_bytes(), format);
         let name = name.map_err(|error| Failure::new(Exit::Config, format!("referral.mailbox {:?}: {error}", remote.name)))?;
-        referrals.mailboxes.insert(name, remote.url.clone());
+        mailboxes.push((name, remote.url.clone()));
     }
-    referrals.users = config.remote_users.iter().map(|remote| (remote.user.clone(), remote.url.clone())).collect();
+    let users = config.remote_users.iter().map(|remote| (remote.user.clone(), remote.url.clone()));
     Ok(Settings {
         hostname: config.hostname.clone(),
         separator: config.separator,
@@ -423,7 +424,7 @@ fn session_settings(config: &Config) -> Result<Settings, Failure> {
             PlaintextLogin::Always => settings::PlaintextLogin::Always,
         },
         disabled_capabilities: config.disabled_capabilities.clone(),
-        referrals,
+        referrals: Referrals::new(mailboxes.into_iter().collect(), users),
     })
 }
 

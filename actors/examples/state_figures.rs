@@ -181,7 +181,8 @@ fn account_figures(count: u32) {
         commit(&mut state, &account::requests::Change::Delete(name))
     });
     measure("clone", 1_000_000, |_| state.clone());
-    measure("LIST \"\" *", 5, |_| account::list::list(&state, ListKind::List, "", "*", NameFormat::default()));
-    measure("LSUB \"\" %", 5, |_| account::list::list(&state, ListKind::Lsub, "", "%", NameFormat::default()));
+    let none = account::remote::RemoteMailboxes::default();
+    measure("LIST \"\" *", 5, |_| account::list::list(&state, &none, ListKind::List, "", "*", NameFormat::default()));
+    measure("LSUB \"\" %", 5, |_| account::list::list(&state, &none, ListKind::Lsub, "", "%", NameFormat::default()));
     measure("snapshot", 1, |_| account::snapshot::to_bytes(&state, Chain::default()));
 }

@@ -4,6 +4,7 @@
 pub mod rfc2971_id;
 pub mod rfc3516_binary;
 pub mod rfc4315_uidplus;
+pub mod rfc5092_url;
 pub mod rfc5161_enable;
 pub mod rfc5256_sort_thread;
 pub mod rfc6154_special_use;

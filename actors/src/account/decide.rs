@@ -144,10 +144,10 @@ fn may_be_used(state: &State, uses: &BTreeSet<SpecialUse>) -> Result<(), Refusal
         return Ok(());
     }
     if uses.contains(&SpecialUse::All) || uses.contains(&SpecialUse::Flagged) {
-        return Err(Refusal::Cannot("this server has no virtual mailboxes"));
+        return Err(Refusal::SpecialUse("this server has no virtual mailboxes"));
     }
     if state.entries().any(|entry| entry.special_use.iter().any(|taken| uses.contains(taken))) {
-        return Err(Refusal::Cannot("another mailbox has that special use already"));
+        return Err(Refusal::SpecialUse("another mailbox has that special use already"));
     }
     Ok(())
 }

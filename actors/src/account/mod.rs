@@ -7,6 +7,7 @@ pub mod event;
 pub mod list;
 pub mod load;
 mod mailboxes;
+pub mod remote;
 pub mod requests;
 pub mod snapshot;
 mod sorted;

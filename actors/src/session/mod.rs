@@ -15,6 +15,7 @@ mod glances;
 pub mod message;
 pub mod reader;
 mod recorded;
+pub mod referral;
 pub mod refetch;
 mod reply;
 mod resolve;

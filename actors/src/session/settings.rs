@@ -1,13 +1,13 @@
 //! What every session of the server shares.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use carillon_protocol::mailbox_name::{MailboxName, NameFormat};
+use carillon_protocol::mailbox_name::NameFormat;
 use tokio_rustls::TlsAcceptor;
 
 use super::auth::Authenticator;
+use super::referral::Referrals;
 use crate::placement::Lane;
 use crate::server::Core;
 
@@ -71,15 +71,6 @@ pub enum PlaintextLogin {
     Loopback,
     /// From everywhere.
     Always,
-}
-
-/// Mailboxes and users that live on other servers (RFC 2193, RFC 2221).
-#[derive(Clone, Debug, Default)]
-pub struct Referrals {
-    /// Remote mailboxes: the name under which they are shown, and the IMAP URL.
-    pub mailboxes: BTreeMap<MailboxName, String>,
-    /// Users whose home is another server: the login name, and the IMAP URL.
-    pub users: BTreeMap<String, String>,
 }
 
 impl Settings {

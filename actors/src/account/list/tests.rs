@@ -21,7 +21,9 @@ fn account(requests: impl IntoIterator<Item = Change>) -> State {
 
 /// A line as `name attributes`, the attributes by their last letters.
 fn lines(state: &State, kind: ListKind, reference: &str, pattern: &str) -> Vec<String> {
-    let entries = list(state, kind, reference, pattern, NameFormat::default());
+    let remote =
+        ["Shared/News", "Shared/News/old", "INBOX"].map(|text| (name(text), "imap://host/".to_owned())).into_iter().collect();
+    let entries = list(state, &remote, kind, reference, pattern, NameFormat::default());
     entries.iter().map(|entry| format!("{}{}", text(&entry.name), letters(&entry.attributes))).collect()
 }
 
@@ -73,7 +75,7 @@ fn the_empty_pattern_asks_for_the_root() {
         assert_eq!(lines(&state, kind, "Work/", ""), ["\"\" noselect"]);
     }
     let dotted = NameFormat { separator: '.', utf8: false };
-    assert_eq!(list(&state, ListKind::List, "", "", dotted)[0].separator, Some('.'));
+    assert_eq!(list(&state, &RemoteMailboxes::default(), ListKind::List, "", "", dotted)[0].separator, Some('.'));
 }
 
 #[test]
@@ -109,13 +111,31 @@ fn lsub_names_what_is_subscribed() {
 }
 
 #[test]
+fn remote_mailboxes_stand_among_the_others_and_local_ones_before_them() {
+    let state = account([create("Sent"), create("Shared/Own"), create("Shared/News/old"), Change::Delete(name("Shared/News"))]);
+    let all = ["INBOX", "Sent", "Shared+", "Shared/News+", "Shared/News/old", "Shared/Own"];
+    assert_eq!(lines(&state, ListKind::RList, "", "*"), all);
+    let bare = account([create("Sent")]);
+    assert_eq!(lines(&bare, ListKind::RList, "", "%"), ["INBOX", "Sent", "Shared noselect nonexistent+"]);
+    assert_eq!(lines(&bare, ListKind::RList, "", "Shared/%"), ["Shared/News+"]);
+    assert_eq!(listed(&bare, "*"), ["INBOX", "Sent"]);
+}
+
+#[test]
+fn lsub_is_silent_about_remote_mailboxes() {
+    let state = account([subscribe("Shared/News"), subscribe("Shared/News/today"), subscribe("Shared/Own"), subscribe("INBOX")]);
+    assert_eq!(lsub(&state, "*"), ["INBOX", "Shared/Own"]);
+    assert_eq!(lines(&state, ListKind::RLsub, "", "*"), ["INBOX", "Shared/News", "Shared/News/today", "Shared/Own"]);
+}
+
+#[test]
 fn reference_and_pattern_are_decoded_already() {
     let state = account([create("Entw\u{fc}rfe/v1.2"), create("A & B")]);
     assert_eq!(listed(&state, "Entw\u{fc}%"), ["Entw\u{fc}rfe+"]);
     assert_eq!(listed(&state, "A & B"), ["A & B"]);
     assert!(listed(&state, "Entw&APw-%").is_empty());
     let utf8 = NameFormat { separator: '.', utf8: true };
-    let found = list(&state, ListKind::List, "", "Entw\u{fc}rfe.v1/%", utf8);
+    let found = list(&state, &RemoteMailboxes::default(), ListKind::List, "", "Entw\u{fc}rfe.v1/%", utf8);
     assert_eq!((found.len(), text(&found[0].name), found[0].separator), (1, "Entw\u{fc}rfe/v1.2".to_owned(), Some('.')));
 }
 

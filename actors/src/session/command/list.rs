@@ -1,9 +1,7 @@
-//! LIST, LSUB, RLIST, RLSUB, SCAN (RFC 3501 §6.3.8 and §6.3.9, RFC 2193 §3).
+//! LIST, LSUB, RLIST, RLSUB, SCAN (RFC 3501 §6.3.8 and §6.3.9, RFC 2193 §5).
 
 use carillon_protocol::command::{ListKind, SearchKey};
-use carillon_protocol::mailbox_name::MailboxName;
-use carillon_protocol::pattern::Pattern;
-use carillon_protocol::response::{ListAttribute, ListEntry, ListName, ListResponse, Untagged};
+use carillon_protocol::response::{ListEntry, ListName, Untagged};
 
 use super::super::reply::{self, Ending, Reply};
 use super::super::search::{self, Found};
@@ -19,18 +17,13 @@ use crate::refusal::{Fault, Refusal};
 /// LIST, LSUB and their forms that show remote mailboxes too.
 pub async fn list(session: &mut Session, kind: ListKind, reference: &str, pattern: &str) -> Reply {
     let names = session.names().await?;
-    let mut entries = listed(session, &names, kind, reference, pattern).await?;
-    if matches!(kind, ListKind::RList | ListKind::RLsub) {
-        entries.extend(remote(session, kind, reference, pattern, |name| names.is_subscribed(name)));
-    }
-    for entry in entries {
+    for entry in listed(session, &names, kind, reference, pattern).await? {
         session.tell(&Untagged::List(entry));
         session.connection.relieve().await?;
     }
     Ok(reply::ok("Listed"))
 }
 
-/// The local names.
 async fn listed(
     session: &Session,
     names: &Snapshot,
@@ -40,31 +33,9 @@ async fn listed(
 ) -> Result<Vec<ListEntry>, Fault> {
     let (names, format) = (names.clone(), session.connection.format());
     let (reference, pattern) = (reference.to_owned(), pattern.to_owned());
-    let size = names.mailboxes() + names.subscription_count();
-    session.compute(size, move || list::list(&names, kind, &reference, &pattern, format)).await
-}
-
-/// The remote mailboxes of the configuration (RFC 2193 §3.1); in RLSUB those that are subscribed here.
-fn remote(
-    session: &Session,
-    kind: ListKind,
-    reference: &str,
-    pattern: &str,
-    is_subscribed: impl Fn(&MailboxName) -> bool,
-) -> Vec<ListEntry> {
-    let format = session.connection.format();
-    let pattern = Pattern::new(reference, pattern, format);
-    let names = session.doors.settings.referrals.mailboxes.keys();
-    let shown = names.filter(|name| pattern.matches(name) && (kind == ListKind::RList || is_subscribed(name)));
-    let response = if kind == ListKind::RList { ListResponse::List } else { ListResponse::Lsub };
-    shown
-        .map(|name| ListEntry {
-            kind: response,
-            attributes: vec![ListAttribute::HasNoChildren],
-            separator: Some(format.separator),
-            name: ListName::Mailbox(name.clone()),
-        })
-        .collect()
+    let remote = session.doors.settings.referrals.mailboxes.clone();
+    let size = names.mailboxes() + names.subscription_count() + remote.len();
+    session.compute(size, move || list::list(&names, &remote, kind, &reference, &pattern, format)).await
 }
 
 /// SCAN, as UW-imapd's: LIST of the mailboxes one of whose messages contains the text. Opens no mailbox for anybody.

@@ -9,27 +9,24 @@ use crate::account::requests::Change;
 
 /// CREATE (RFC 9051 §6.3.4, RFC 6154 §3).
 pub async fn create(session: &mut Session, mailbox: MailboxName, special_use: Vec<SpecialUse>) -> Reply {
-    if let Some(referral) = session.refer(&mailbox) {
-        return Err(referral);
-    }
+    let names = session.names().await?;
+    session.refer(&mailbox, &names)?;
     session.change_account(Change::Create { mailbox, special_use }).await?;
     Ok(reply::ok("Created"))
 }
 
 /// DELETE (RFC 9051 §6.3.5).
 pub async fn delete(session: &mut Session, mailbox: MailboxName) -> Reply {
-    if let Some(referral) = session.refer(&mailbox) {
-        return Err(referral);
-    }
+    let names = session.names().await?;
+    session.refer(&mailbox, &names)?;
     session.change_account(Change::Delete(mailbox)).await?;
     Ok(reply::ok("Deleted"))
 }
 
 /// RENAME (RFC 9051 §6.3.6, with the subscriptions: docs/adr/0001-rename.md).
 pub async fn rename(session: &mut Session, from: MailboxName, to: MailboxName) -> Reply {
-    if let Some(referral) = session.refer(&from).or_else(|| session.refer(&to)) {
-        return Err(referral);
-    }
+    let names = session.names().await?;
+    session.refer_both(&from, &to, &names)?;
     session.change_account(Change::Rename { from, to }).await?;
     Ok(reply::ok("Renamed"))
 }

@@ -3,28 +3,11 @@
 use carillon_protocol::mailbox_name::MailboxName;
 use carillon_protocol::response::{ResponseCode, Untagged};
 
-use super::super::reply::{self, Ending, Reply};
+use super::super::reply::{self, Reply};
 use super::super::state::Session;
 use super::super::view::Mode;
 use crate::mailbox::requests::Change;
 use crate::refusal::Refusal;
-
-impl Session {
-    /// The id of the mailbox of a name; a remote one answers with its referral (RFC 2193 §4).
-    pub async fn find(&mut self, name: &MailboxName) -> Result<crate::id::MailboxId, Ending> {
-        let names = self.names().await?;
-        if let Some(entry) = names.find(name) {
-            return Ok(entry.mailbox);
-        }
-        Err(self.refer(name).unwrap_or(Ending::Refused(Refusal::NoSuchMailbox)))
-    }
-
-    /// The referral to a remote mailbox, where the name is one.
-    pub fn refer(&self, name: &MailboxName) -> Option<Ending> {
-        let url = self.doors.settings.referrals.mailboxes.get(name)?;
-        Some(Ending::Status(reply::no(ResponseCode::Referral(vec![url.clone()]), "This mailbox is on another server")))
-    }
-}
 
 /// SELECT and EXAMINE. A failed one leaves nothing selected; the old selection ends first.
 pub async fn select(session: &mut Session, name: &MailboxName, mode: Mode) -> Reply {
