@@ -17,6 +17,8 @@ pub enum Refusal {
     HasChildren,
     /// The request cannot be done with this mailbox (DELETE INBOX, RENAME into its own subtree); why.
     Cannot(&'static str),
+    /// A mailbox cannot be made with that special use; why.
+    SpecialUse(&'static str),
     /// The selected mailbox is read-only.
     ReadOnly,
     /// The mailbox holds no further keyword, account no further mailbox, or mailbox no further UID; what the limit is.

@@ -192,13 +192,14 @@ impl ResponseCode {
             Self::UidValidity(_) => "UIDVALIDITY",
             Self::Unavailable => "UNAVAILABLE",
             Self::UnknownCte => "UNKNOWN-CTE",
+            Self::UseAttr => "USEATTR",
             Self::Unseen(_) => "UNSEEN",
             Self::Other(_) => "",
         }
     }
 
     /// All codes that carry no data.
-    pub const PLAIN: [Self; 26] = [
+    pub const PLAIN: [Self; 27] = [
         Self::Alert,
         Self::AlreadyExists,
         Self::AuthenticationFailed,
@@ -225,6 +226,7 @@ impl ResponseCode {
         Self::TryCreate,
         Self::Unavailable,
         Self::UnknownCte,
+        Self::UseAttr,
     ];
 }
 

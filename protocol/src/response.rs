@@ -119,6 +119,8 @@ pub enum ResponseCode {
     Unavailable,
     /// UNKNOWN-CTE (RFC 3516)
     UnknownCte,
+    /// The special use cannot be given to this mailbox (RFC 6154 §3).
+    UseAttr,
     /// UNSEEN
     Unseen(SeqNum),
     /// Any other, as text: the test client meets codes of other servers.

@@ -48,7 +48,7 @@ impl Session {
             // The future of the largest command would otherwise be part of every idle session.
             Box::pin(self.run(command, arrived)).instrument(span.clone()).await
         } else {
-            Err(Ending::Bad(wrong_state(rule.states)))
+            Err(Ending::Bad(self.wrong_state(rule.states)))
         };
         if !is_refetch && let Some(selected) = &mut self.selected {
             selected.refetch.reset();
@@ -128,6 +128,16 @@ impl Session {
         Ok(Some(status))
     }
 
+    /// Why a command of these states is refused now.
+    pub(super) const fn wrong_state(&self, states: States) -> &'static str {
+        match states {
+            States::Any => "This command is not possible now",
+            States::NotAuthenticated => "You are logged in already",
+            States::Selected if self.login.is_some() => "Select a mailbox first: SELECT or EXAMINE",
+            States::Authenticated | States::Selected => "Log in first: LOGIN or AUTHENTICATE",
+        }
+    }
+
     /// The status of a refusal; a fault is traced under an id that the client is told.
     fn refuse(&self, refusal: &Refusal) -> Status {
         let incident = format!("{}-{}", self.id, self.author.command);
@@ -147,13 +157,4 @@ const fn needs_mailbox(command: &Command) -> bool {
         command,
         Command::Store { .. } | Command::Copy { .. } | Command::Move { .. } | Command::Expunge | Command::UidExpunge(_)
     )
-}
-
-const fn wrong_state(states: States) -> &'static str {
-    match states {
-        States::Any => "This command is not possible now",
-        States::NotAuthenticated => "You are logged in already",
-        States::Authenticated => "Log in first: LOGIN or AUTHENTICATE",
-        States::Selected => "Select a mailbox first: SELECT or EXAMINE",
-    }
 }

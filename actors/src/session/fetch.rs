@@ -45,6 +45,8 @@ pub struct Batch {
     pub encoded: Vec<u8>,
     /// Why a message could not be given, the first of them; all others were.
     pub refusal: Option<Refusal>,
+    /// Messages without a response.
+    pub left_out: UidSet,
     /// How many responses.
     pub count: u64,
     /// What is left to do; empty at the end.
@@ -116,6 +118,7 @@ pub fn encode_batch(reader: &Reader, uids: &UidSet, plan: &Plan, source: &Source
             tracing::warn!(uid = seen.uid.get(), body = %seen.details.body, ?refusal, "a message cannot be fetched");
             batch.encoded.truncate(start);
             batch.refusal.get_or_insert(refusal);
+            batch.left_out.insert(seen.uid);
         } else {
             batch.count += 1;
         }

@@ -136,6 +136,7 @@ pub fn refused(refusal: &Refusal, incident: &str) -> Status {
         Refusal::MailboxExists => no(ResponseCode::AlreadyExists, "There is a mailbox of that name already"),
         Refusal::HasChildren => no(ResponseCode::HasChildren, "This name is there for its children only"),
         Refusal::Cannot(why) => no(ResponseCode::Cannot, *why),
+        Refusal::SpecialUse(why) => no(ResponseCode::UseAttr, *why),
         Refusal::ReadOnly => no(ResponseCode::ReadOnly, "The mailbox was opened read-only"),
         Refusal::Limit(what) => no(ResponseCode::Limit, *what),
         Refusal::TooBig => no(ResponseCode::TooBig, "The message is larger than this server accepts"),

@@ -1,8 +1,9 @@
 //! One connection from greeting to BYE: steps of the frame reader become commands, one strictly after another.
 
-use carillon_protocol::command::{Frame, Tag};
+use carillon_protocol::command::{Frame, States, Tag};
 use carillon_protocol::frame::{FrameLimits, Limit, Lost, Step};
 use carillon_protocol::grammar::{self, CommandError};
+use carillon_protocol::mailbox_name::NameError;
 use carillon_protocol::response::{Response, ResponseCode, Status, Untagged};
 use carillon_protocol::text::is_http_method;
 use tokio::time::{Instant, sleep_until};
@@ -157,13 +158,19 @@ impl Session {
         }
     }
 
-    /// What was too big has been stepped over. Only a message is NO; all else is not the protocol, and before login no message may come.
+    /// What was too big has been stepped over. Only a message, or one too many, is NO; all else is not the protocol, and before login no message may come.
     fn refuse_size(&mut self, tag: Option<Tag>, limit: Limit) {
-        let status = if limit == Limit::Message && self.login.is_some() {
-            reply::no(ResponseCode::TooBig, limit.to_string())
-        } else {
-            self.bad_commands += 1;
-            reply::bad(limit.to_string())
+        let code = match limit {
+            Limit::Message => Some(ResponseCode::TooBig),
+            Limit::Messages => Some(ResponseCode::Limit),
+            Limit::Line | Limit::Literals | Limit::LiteralCount => None,
+        };
+        let status = match code.filter(|_| self.login.is_some()) {
+            Some(code) => reply::no(code, limit.to_string()),
+            None => {
+                self.bad_commands += 1;
+                reply::bad(limit.to_string())
+            }
         };
         self.answer_without_command(tag, status);
     }
@@ -190,8 +197,9 @@ impl Session {
                 let text = error.to_string();
                 self.answer_without_command(error.tag, reply::bad(text));
             }
-            CommandError::BadName { tag, error, .. } => {
-                self.answer_without_command(Some(tag), reply::no(ResponseCode::Cannot, error.to_string()));
+            CommandError::BadName { tag, verb, error } => {
+                let status = self.refuse_name(verb, &error);
+                self.answer_without_command(Some(tag), status);
             }
             CommandError::BadCharset { tag } => {
                 let charsets = ["UTF-8", "US-ASCII"].map(str::to_owned).into();
@@ -199,6 +207,24 @@ impl Session {
                 self.answer_without_command(Some(tag), status);
             }
         }
+    }
+
+    /// A name that no mailbox can have: nothing there where one is looked for, nothing to be had where one is made.
+    fn refuse_name(&mut self, verb: &str, error: &NameError) -> Status {
+        if self.login.is_none() {
+            self.bad_commands += 1;
+            return reply::bad(self.wrong_state(States::Authenticated));
+        }
+        let code = match verb {
+            "SELECT" | "EXAMINE" => {
+                // One that fails leaves nothing selected (RFC 3501 §6.3.1).
+                self.deselect();
+                ResponseCode::NonExistent
+            }
+            "STATUS" | "DELETE" => ResponseCode::NonExistent,
+            _ => ResponseCode::Cannot,
+        };
+        reply::no(code, error.to_string())
     }
 
     /// RFC 9051 §7.1.3: BAD without a tag where there was none.

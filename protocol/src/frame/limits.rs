@@ -52,7 +52,7 @@ pub enum Limit {
     LiteralCount,
     /// [`FrameLimits::message_bytes`]: the one that is answered with `NO [TOOBIG]`.
     Message,
-    /// [`FrameLimits::messages`]
+    /// [`FrameLimits::messages`]: answered with `NO [LIMIT]`.
     Messages,
 }
 

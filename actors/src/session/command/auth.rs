@@ -36,6 +36,9 @@ pub async fn authenticate(session: &mut Session, mechanism: &str, initial: Optio
     if !session.may_log_in_plainly() {
         return Ok(reply::no(ResponseCode::PrivacyRequired, "Use TLS first: STARTTLS, or the port for TLS"));
     }
+    if !session.offers(&format!("AUTH={mechanism}")) {
+        return Ok(reply::no(ResponseCode::Cannot, "This mechanism is switched off"));
+    }
     if mechanism == "PLAIN" {
         let message = match initial {
             Some(message) => message,
@@ -92,9 +95,9 @@ fn text(user: &[u8]) -> Result<String, Ending> {
 }
 
 async fn enter(session: &mut Session, user: String, password: Secret<Vec<u8>>) -> Reply {
-    if let Some(url) = session.doors.settings.referrals.users.get(&user) {
-        // RFC 2221 §4.1: the password is not even looked at.
-        return Ok(reply::no(ResponseCode::Referral(vec![url.clone()]), "Your home is another server"));
+    // The password is not even looked at.
+    if let Some(referral) = session.doors.settings.referrals.user(&user) {
+        return Ok(referral);
     }
     let begun = Instant::now();
     let authenticator = session.doors.authenticator.clone();

@@ -13,13 +13,22 @@ const MAX_CLIENT: usize = 1000;
 impl Session {
     /// The capabilities of the state that the session is in.
     pub fn capabilities(&self) -> Vec<Capability> {
-        capability::advertised(&capability::Context {
+        capability::advertised(&self.capability_context())
+    }
+
+    /// Whether a capability is advertised now.
+    pub fn offers(&self, name: &str) -> bool {
+        capability::is_advertised(&self.capability_context(), name)
+    }
+
+    fn capability_context(&self) -> capability::Context<'_> {
+        capability::Context {
             authenticated: self.login.is_some(),
             tls: self.tls.is_some(),
             plaintext_login_allowed: self.may_log_in_plainly(),
             starttls_available: self.doors.tls.is_some(),
             disabled: &self.doors.settings.disabled_capabilities,
-        })
+        }
     }
 
     /// Whether a password may come as it stands on this connection.

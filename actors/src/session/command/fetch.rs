@@ -10,7 +10,7 @@ use super::super::reply::{self, Ending, Reply};
 use super::super::state::Session;
 use super::super::view::Mode;
 use crate::mailbox::requests::Change;
-use crate::refusal::Refusal;
+use crate::refusal::{Fault, Refusal};
 
 /// Encoded responses of one job in the pool: so much memory a FETCH of any size holds, and one message more.
 const BATCH_BYTES: usize = 256 << 10;
@@ -21,10 +21,15 @@ pub async fn fetch(session: &mut Session, numbering: Numbering, set: &SequenceSe
     let uids = view.resolve(set, numbering)?;
     let missed = if numbering == Numbering::Uid { view.missed(set) } else { UidSet::new() };
     let mut plan = Plan::new(items);
-    if plan.sets_seen() && session.selected()?.view.mode() == Mode::ReadWrite && see(session, &uids).await? {
+    let has_seen = plan.sets_seen() && session.selected()?.view.mode() == Mode::ReadWrite && see(session, &uids).await?;
+    if has_seen {
         plan.tell_flags();
     }
-    let damage = stream(session, &plan, &uids).await?;
+    let (damage, left_out) = stream(session, &plan, &uids).await?;
+    if has_seen {
+        // Their \Seen went out with no data.
+        session.selected()?.view.owe(&left_out);
+    }
     let explanation = explain_missing(session, &missed).await?;
     match damage {
         Some(refusal) => Err(refusal.into()),
@@ -54,15 +59,20 @@ async fn see(session: &mut Session, uids: &UidSet) -> Result<bool, Ending> {
         }
         // The mailbox is gone, and this client is not yet told: it reads on from what it was told.
         Err(Refusal::NoSuchMailbox) => return Ok(false),
+        // A full disk keeps nobody from reading mail; the next FETCH tries again.
+        Err(Refusal::Fault(Fault::Unavailable(reason))) => {
+            tracing::warn!(reason, "\\Seen cannot be kept now");
+            return Ok(false);
+        }
         Err(refusal) => return Err(refusal.into()),
     }
     session.catch_up(Expunges::Withhold).await?;
     Ok(true)
 }
 
-/// Encodes in the pool, writes as the socket takes it. One damaged message does not keep the others back.
-async fn stream(session: &mut Session, plan: &Plan, uids: &UidSet) -> Result<Option<Refusal>, Ending> {
-    let mut damage = None;
+/// Encodes in the pool, writes as the socket takes it. One damaged message does not keep the others back; it is left out.
+async fn stream(session: &mut Session, plan: &Plan, uids: &UidSet) -> Result<(Option<Refusal>, UidSet), Ending> {
+    let (mut damage, mut left_out) = (None, UidSet::new());
     let mut rest = uids.clone();
     while !rest.is_empty() {
         let reader = session.selected()?.view.reader();
@@ -76,9 +86,10 @@ async fn stream(session: &mut Session, plan: &Plan, uids: &UidSet) -> Result<Opt
         }
         session.counts.fetched += batch.count;
         damage = damage.or(batch.refusal);
+        left_out = left_out.union(&batch.left_out);
         rest = batch.rest;
     }
-    Ok(damage)
+    Ok((damage, left_out))
 }
 
 /// The command loop of the stories: a client that asks again and again for what it was told is gone is told so, and slowed.

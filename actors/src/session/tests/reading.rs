@@ -1,5 +1,7 @@
 //! Commands over many messages and many mailboxes.
 
+use carillon_storage::AppendError;
+
 use super::*;
 use crate::given::{flags, new_message};
 use crate::mailbox::requests::Change;
@@ -48,6 +50,20 @@ fn scan_wakes_no_mailbox_and_says_what_it_could_not_read() {
         world.fill("Trash", 1).await;
         let lines = client.command("SCAN \"\" * \"here it\"").await;
         assert!(lines.len() == 2 && lines[0].ends_with(" Sent") && lines[1].starts_with("NO "), "{lines:?}");
+    });
+}
+
+#[test]
+fn a_full_disk_keeps_nobody_from_reading() {
+    simulate(async {
+        let world = World::new();
+        let mut client = world.select().await;
+        client.append("INBOX", "a: b\r\n\r\n").await;
+        world.store.refuse_next(AppendError::DiskFull);
+        assert_eq!(client.ok("FETCH 1 BODY[HEADER]").await, ["* 1 FETCH (BODY[HEADER] {8}\r\na: b\r\n\r\n)"]);
+        assert_eq!(client.ok("FETCH 1 FLAGS").await, ["* 1 FETCH (FLAGS (\\Recent))"]);
+        let lines = client.ok("FETCH 1 BODY[HEADER]").await;
+        assert!(lines[0].contains("\\Seen"), "{lines:?}");
     });
 }
 
