@@ -175,7 +175,9 @@ fn check(place: &Place, is_json: bool) -> Result<(), Failure> {
     if let (Some(certificate), Some(key)) = (&config.tls_certificate, &config.tls_key) {
         let files = crate::tls::Files { certificate: certificate.clone(), key: key.clone(), authority: None };
         if let Err(failure) = crate::tls::Tls::open(files) {
-            loaded.problems.push(config::Problem { place: config::Place::Whole, text: failure.text, allowed: String::new() });
+            let key = if failure.text.starts_with(&format!("{}:", key.display())) { "tls.key" } else { "tls.certificate" };
+            let place = loaded.place_of(&[key]);
+            loaded.problems.push(config::Problem { place, text: failure.text, allowed: String::new() });
         }
     }
     if loaded.problems.is_empty() {

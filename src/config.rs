@@ -4,11 +4,13 @@
 mod options;
 mod source;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use carillon_actors::limits::Limits;
+use carillon_protocol::mailbox_name::{MailboxName, NameFormat};
 
 pub use options::{OPTIONS, Opt};
 
@@ -202,11 +204,21 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// What is odd but no error.
     pub warnings: Vec<Problem>,
+    /// Where each option was set, by its key; of a list where its last element stands.
+    places: BTreeMap<&'static str, Place>,
+}
+
+impl Loaded {
+    /// Where the first of these options that was set stands.
+    pub fn place_of(&self, keys: &[&str]) -> Place {
+        keys.iter().find_map(|key| self.places.get(key)).cloned().unwrap_or(Place::Whole)
+    }
 }
 
 /// Reads all sources: defaults, then the file, then the environment, then flags; the later wins.
 pub fn load(sources: &Sources) -> Loaded {
-    let mut loaded = Loaded { config: Config::default(), problems: Vec::new(), warnings: Vec::new() };
+    let (problems, warnings, places) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut loaded = Loaded { config: Config::default(), problems, warnings, places };
     let from_environment = sources.environment.iter().find(|(name, _)| name == "CARILLON_CONFIG");
     let file = sources.file.clone().or_else(|| from_environment.map(|(_, value)| PathBuf::from(value)));
     if let Some(path) = &file {
@@ -214,31 +226,41 @@ pub fn load(sources: &Sources) -> Loaded {
     }
     source::read_environment(&sources.environment, &mut loaded);
     source::read_flags(&sources.flags, &mut loaded);
-    check_whole(&loaded.config, &mut loaded.problems);
+    check_whole(&mut loaded);
     loaded
 }
 
 /// What no option alone can know.
-fn check_whole(config: &Config, problems: &mut Vec<Problem>) {
-    let mut wrong = |text: &str, allowed: &str| {
-        problems.push(Problem { place: Place::Whole, text: text.to_owned(), allowed: allowed.to_owned() });
+fn check_whole(loaded: &mut Loaded) {
+    let config = &loaded.config;
+    let mut found = Vec::new();
+    let mut wrong = |keys: &[&str], text: String, allowed: &str| {
+        found.push(Problem { place: loaded.place_of(keys), text, allowed: allowed.to_owned() });
     };
     if config.tls_certificate.is_some() != config.tls_key.is_some() {
-        wrong("tls.certificate and tls.key stand alone", "both, or neither: then the server makes its own");
+        let text = "tls.certificate and tls.key stand alone".to_owned();
+        wrong(&["tls.certificate", "tls.key"], text, "both, or neither: then the server makes its own");
     }
-    if config.connections_per_address > config.connections {
-        wrong("connections_per_address is greater than connections", "at most as many");
-    }
-    let mut addresses: Vec<&SocketAddr> = config.imap.iter().chain(&config.imaps).chain(&config.lmtp).collect();
-    addresses.retain(|address| address.port() != 0);
-    addresses.sort();
-    for pair in addresses.windows(2) {
-        if let [first, second] = pair
-            && first == second
-        {
-            wrong(&format!("{first} is listed twice"), "each address once");
+    let doors = [("imap", &config.imap), ("imaps", &config.imaps), ("lmtp", &config.lmtp)];
+    let doors: Vec<_> = doors.iter().flat_map(|(key, addresses)| addresses.iter().map(move |address| (*key, address))).collect();
+    for (place, (key, address)) in doors.iter().enumerate() {
+        for (_, other) in doors.iter().take(place).filter(|(_, other)| are_one_door(other, address)) {
+            wrong(&[key], format!("{other} and {address} are one door"), "each address and port once");
         }
     }
+    let format = NameFormat { separator: config.separator, utf8: true };
+    for remote in &config.remote_mailboxes {
+        if let Err(error) = MailboxName::parse(remote.name.as_bytes(), format) {
+            wrong(&["referral.mailbox"], format!("{:?} is no mailbox name: {error}", remote.name), "");
+        }
+    }
+    loaded.problems.append(&mut found);
+}
+
+/// Whether both cannot be listened on: `0.0.0.0` is every IPv4 address, `[::]` every IPv6 address.
+fn are_one_door(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let is_every = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && (is_every || one.ip() == other.ip())
 }
 
 impl Config {
@@ -341,7 +363,16 @@ mod tests {
     #[test]
     fn lmtp_refuses_port_25_and_half_a_certificate_is_an_error() {
         let loaded = load_text("lmtp = \"127.0.0.1:25\"\n[tls]\nkey = \"/k\"\n");
-        assert_eq!(loaded.problems.len(), 2, "{:?}", loaded.problems);
+        assert_eq!(places(&loaded), [(1, 8), (3, 7)], "{:?}", loaded.problems);
+    }
+
+    #[test]
+    fn what_options_say_together_has_its_place_too() {
+        let loaded = load_text(
+            "imap = [\"0.0.0.0:143\", \"[::]:143\"]\nimaps = [\"127.0.0.1:993\", \"[::1]:143\"]\nlmtp = \"127.0.0.1:993\"\n\
+             separator = \".\"\n[[referral.mailbox]]\nname = \"a..b\"\nurl = \"imap://news.example.org/News\"\n",
+        );
+        assert_eq!(places(&loaded), [(2, 27), (3, 8), (5, 1)], "{:?}", loaded.problems);
     }
 
     #[test]

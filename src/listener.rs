@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use carillon_actors::session::admission::Admission;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use crate::exit::{Exit, Failure, failed};
@@ -82,12 +82,26 @@ impl Gate {
     }
 }
 
+/// Connections that the system may keep until they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// An IPv6 address takes IPv6 alone, so that `0.0.0.0` may stand beside `[::]` on one port.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    if address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Binds a TCP address.
 ///
 /// # Errors
 /// It is taken or not ours.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+pub fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    listen(address).map_err(|error| {
         let exit = if error.kind() == io::ErrorKind::AddrInUse { Exit::TryAgain } else { Exit::Failed };
         Failure::new(exit, format!("cannot listen on {address}: {error}"))
     })
@@ -97,9 +111,9 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 ///
 /// # Errors
 /// As for [`bind`], of the last port tried.
-pub async fn bind_near(mut address: SocketAddr) -> Result<TcpListener, Failure> {
+pub fn bind_near(mut address: SocketAddr) -> Result<TcpListener, Failure> {
     for _ in 0..50 {
-        match TcpListener::bind(address).await {
+        match listen(address) {
             Ok(listener) => return Ok(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && address.port() != 0 => {
                 address.set_port(address.port().checked_add(1).unwrap_or(1024));
@@ -107,7 +121,7 @@ pub async fn bind_near(mut address: SocketAddr) -> Result<TcpListener, Failure> 
             Err(_) => break,
         }
     }
-    bind(address).await
+    bind(address)
 }
 
 /// A unix socket; its file goes with the value.
@@ -142,15 +156,15 @@ pub fn bind_unix(path: &Path) -> Result<UnixDoor, Failure> {
     Ok(UnixDoor { listener, path: path.to_owned() })
 }
 
-/// Connections that were not let in. A flood of them is one line of the trace a second, not a flood of lines.
+/// What happens often in a flood: one line of the trace a second, not a flood of lines.
 #[derive(Default)]
-struct TurnedAway {
+struct Often {
     told: Option<Instant>,
     count: u64,
 }
 
-impl TurnedAway {
-    /// Notes one; how many there were since the last time that it was said, where it is time to say so again.
+impl Often {
+    /// Notes it once more; how often it was since the last time that it was said, where it is time to say so again.
     fn note(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;
         let is_due = self.told.is_none_or(|told| now.duration_since(told) >= Duration::from_secs(1));
@@ -170,7 +184,7 @@ fn turn_away(stream: TcpStream, farewell: &[u8]) {
 
 /// Accepts for ever; `take` gets each connection that is let in, any other is told `farewell`.
 pub async fn accept(listener: TcpListener, gate: Arc<Gate>, farewell: Vec<u8>, take: impl Fn(TcpStream, SocketAddr, Admission)) {
-    let mut turned_away = TurnedAway::default();
+    let (mut turned_away, mut failed) = (Often::default(), Often::default());
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => match gate.admit(peer.ip()) {
@@ -183,7 +197,9 @@ pub async fn accept(listener: TcpListener, gate: Arc<Gate>, farewell: Vec<u8>, t
                 }
             },
             Err(error) => {
-                tracing::warn!(%error, "accepting failed");
+                if let Some(count) = failed.note(Instant::now()) {
+                    tracing::warn!(%error, count, "accepting failed");
+                }
                 tokio::time::sleep(REST).await;
             }
         }
@@ -192,7 +208,7 @@ pub async fn accept(listener: TcpListener, gate: Arc<Gate>, farewell: Vec<u8>, t
 
 /// The same for a unix socket, whose peers are counted in the total alone.
 pub async fn accept_unix(door: UnixDoor, gate: Arc<Gate>, take: impl Fn(UnixStream, Admission)) {
-    let mut turned_away = TurnedAway::default();
+    let (mut turned_away, mut failed) = (Often::default(), Often::default());
     loop {
         match door.listener.accept().await {
             Ok((stream, _)) => match gate.admit(IpAddr::from([127, 0, 0, 1])) {
@@ -204,7 +220,9 @@ pub async fn accept_unix(door: UnixDoor, gate: Arc<Gate>, take: impl Fn(UnixStre
                 }
             },
             Err(error) => {
-                tracing::warn!(%error, "accepting failed");
+                if let Some(count) = failed.note(Instant::now()) {
+                    tracing::warn!(%error, count, "accepting failed");
+                }
                 tokio::time::sleep(REST).await;
             }
         }
@@ -234,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_one_line_a_second() {
-        let mut turned_away = TurnedAway::default();
+        let mut turned_away = Often::default();
         let begun = Instant::now();
         let lines: Vec<u64> =
             (0..2500).filter_map(|millisecond| turned_away.note(begun + Duration::from_millis(millisecond))).collect();
@@ -243,10 +261,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_free_port_is_taken() {
-        let first = bind_near("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let first = bind_near("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = first.local_addr().unwrap();
-        assert_eq!(bind(address).await.unwrap_err().exit, Exit::TryAgain);
-        assert!(bind_near(address).await.unwrap().local_addr().unwrap().port() > address.port());
+        assert_eq!(bind(address).unwrap_err().exit, Exit::TryAgain);
+        assert!(bind_near(address).unwrap().local_addr().unwrap().port() > address.port());
+    }
+
+    #[tokio::test]
+    async fn both_kinds_of_address_have_a_port_of_their_own() {
+        let four = bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        let port = four.local_addr().unwrap().port();
+        bind(format!("[::]:{port}").parse().unwrap()).unwrap();
     }
 
     #[tokio::test]

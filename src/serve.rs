@@ -21,7 +21,7 @@ use carillon_storage::{Journal, MemoryJournal, Store, StoreOptions};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::server::{Backend, Live};
@@ -29,7 +29,7 @@ use crate::admin::{self, socket};
 use crate::config::{Config, PlaintextLogin};
 use crate::exit::{Exit, Failure};
 use crate::listener::{self, Gate, UnixDoor};
-use crate::lmtp::connection as lmtp_connection;
+use crate::lmtp::connection::{self as lmtp_connection, Summary};
 use crate::lmtp::delivery::{PostOffice, Postman};
 use crate::lmtp::incoming::Spool;
 use crate::lmtp::reply::Reply;
@@ -92,6 +92,49 @@ pub fn open_store(data: &Path) -> Result<Arc<Store>, Failure> {
     Ok(Arc::new(store))
 }
 
+/// A process that serves: it hears signals from its beginning, so that none ends it while it opens its store.
+pub struct Process {
+    system: actix::SystemRunner,
+    signals: Signals,
+}
+
+impl Process {
+    /// Hears SIGTERM, SIGINT and SIGHUP from now on; they are obeyed when it runs.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn begin() -> Result<Self, Failure> {
+        let system = actix::System::new();
+        let signals = system.block_on(async { Signals::hear() });
+        let signals = signals.map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be heard: {error}")))?;
+        Ok(Self { system, signals })
+    }
+
+    /// Runs a server to its end; `opened` is told when it serves.
+    ///
+    /// # Errors
+    /// It could not start, or it had to end by itself (75).
+    pub fn run(self, plan: Plan, ground: &Ground, opened: impl FnOnce(&Opened) -> Result<(), Failure>) -> Result<(), Failure> {
+        self.system.block_on(Server::serve(plan, ground, self.signals, opened))
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn hear() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Runs a future in an actix system on this thread, to its end.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     actix::System::new().block_on(future)
@@ -133,13 +176,8 @@ impl Drop for Ground {
     }
 }
 
-/// Runs a server to its end; `opened` is told when it serves.
-///
-/// # Errors
-/// It could not start, or it had to end by itself (75).
-pub fn run(plan: Plan, ground: &Ground, opened: impl FnOnce(&Opened) -> Result<(), Failure>) -> Result<(), Failure> {
-    block_on(Server::serve(plan, ground, opened))
-}
+/// File descriptors that connections must leave: for the store, for messages that arrive, for the administrator.
+const FILES_RESERVED: u64 = 256;
 
 /// Sessions, files and sockets need more than the usual 1024.
 fn raise_file_limit() {
@@ -149,6 +187,21 @@ fn raise_file_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, ?before, "the limit of file descriptors could not be raised");
     }
+}
+
+/// So many connections as are configured, or as there are file descriptors for: strangers must not take those that the store needs.
+fn places(configured: usize) -> usize {
+    let Some(files) = getrlimit(Resource::Nofile).current else { return configured };
+    let room = usize::try_from(files.saturating_sub(FILES_RESERVED.min(files / 2))).unwrap_or(usize::MAX);
+    if room < configured {
+        tracing::warn!(
+            files,
+            configured,
+            connections = room,
+            "fewer connections than configured: the limit of file descriptors is low"
+        );
+    }
+    configured.min(room)
 }
 
 /// Who may log in, in its three roles.
@@ -161,7 +214,7 @@ struct People {
 impl People {
     fn open(plan: &Plan) -> Result<Self, Failure> {
         if let Some(password) = &plan.any_user {
-            let any = Arc::new(AnyUser::new(password));
+            let any = Arc::new(AnyUser::new(password, &plan.config.hostname));
             let (authenticator, names) = (Arc::clone(&any) as Arc<dyn Authenticator>, any as Arc<dyn Names>);
             return Ok(Self { authenticator, names, reload: Arc::new(|| Ok(0)) });
         }
@@ -183,13 +236,19 @@ struct Server {
 }
 
 impl Server {
-    async fn serve(plan: Plan, ground: &Ground, opened: impl FnOnce(&Opened) -> Result<(), Failure>) -> Result<(), Failure> {
+    async fn serve(
+        plan: Plan,
+        ground: &Ground,
+        signals: Signals,
+        opened: impl FnOnce(&Opened) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let people = People::open(&plan)?;
         let config = &plan.config;
-        let files = tls::files(config, &plan.data, Clock::system().seconds())?;
+        let files = if plan.in_memory { tls::fleeting_files } else { tls::files };
+        let files = files(config, &plan.data, Clock::system().seconds())?;
         let tls = Tls::open(files)?;
         // Before anything is started: a server that cannot open one door serves nobody.
-        let (bound, addresses) = Bound::bind(&plan, tls.files().authority.clone()).await?;
+        let (bound, addresses) = Bound::bind(&plan, tls.files().authority.clone())?;
         if let Some(authority) = &tls.files().authority {
             tracing::info!(authority = %authority.display(), "serving a certificate of our own authority: clients must trust it");
         }
@@ -207,7 +266,7 @@ impl Server {
             separator: config.separator,
         };
         let (stop, _) = watch::channel(false);
-        let gate = Gate::new(config.connections, config.connections_per_address);
+        let gate = Gate::new(places(config.connections), config.connections_per_address);
         let server = Self { core, doors, tls, people, gate, office, stop };
         server.open_doors(bound);
         addresses.trace();
@@ -221,7 +280,7 @@ impl Server {
         admin::server::start(&door, backend).map_err(|error| Failure::new(Exit::Failed, format!("no admin thread: {error}")))?;
         opened(&addresses)?;
         notify(&[NotifyState::Ready]);
-        let reason = server.wait(&plan).await;
+        let reason = server.wait(&plan, signals).await;
         notify(&[NotifyState::Stopping]);
         drop(door);
         server.stop.send_replace(true);
@@ -295,20 +354,16 @@ impl Server {
     }
 
     /// Waits for what ends the server, and does what signals ask meanwhile; the reason, where it was not asked to end.
-    async fn wait(&self, plan: &Plan) -> Option<String> {
-        let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
-            return Some("signals cannot be waited for".to_owned());
-        };
+    async fn wait(&self, plan: &Plan, mut signals: Signals) -> Option<String> {
         let mut watchdog_us = 0;
         let is_watched = sd_notify::watchdog_enabled(false, &mut watchdog_us);
         let mut daily = tokio::time::interval(DAY);
         let mut pulse = tokio::time::interval(Duration::from_micros((watchdog_us / 2).max(100_000)));
         loop {
             tokio::select! {
-                _ = terminate.recv() => return None,
-                _ = interrupt.recv() => return None,
-                _ = hangup.recv() => self.reload(plan),
+                _ = signals.terminate.recv() => return None,
+                _ = signals.interrupt.recv() => return None,
+                _ = signals.hangup.recv() => self.reload(plan),
                 _ = daily.tick() => self.renew(plan),
                 _ = pulse.tick(), if is_watched => notify(&[NotifyState::Watchdog]),
                 reason = self.core.ended() => return Some(reason),
@@ -319,9 +374,9 @@ impl Server {
     /// A certificate of our own must not grow old while the server runs.
     fn renew(&self, plan: &Plan) {
         match self.tls.renew(&plan.config, &plan.data, Clock::system().seconds()) {
-            Ok(true) => tracing::info!("our own certificate grew old: new connections get a new one"),
+            Ok(true) => tracing::info!("our own certificate was made anew: new connections get it"),
             Ok(false) => {}
-            Err(failure) => tracing::error!(%failure, "our own certificate grows old and could not be made anew"),
+            Err(failure) => tracing::error!(%failure, "our own certificate could not be made anew"),
         }
     }
 
@@ -368,10 +423,8 @@ impl Postmen {
         let session = format!("{:016x}", postman.author.borrow().session);
         let span = tracing::info_span!("session", id = %session, peer = %postman.peer, protocol = "LMTP");
         let serving = tracing::Instrument::instrument(lmtp_connection::serve(stream, settings, &postman), span.clone());
-        let outcome = serving.await;
-        let deliveries = postman.author.borrow().command;
-        let end = outcome.map_or_else(|error| error.to_string(), |()| "quit".to_owned());
-        span.in_scope(|| tracing::info!(deliveries, end, "disconnected"));
+        let Summary { in_bytes, out_bytes, delivered, refused, end } = serving.await;
+        span.in_scope(|| tracing::info!(reason = end, in_bytes, out_bytes, delivered, refused, "session ended"));
         drop(admission);
     }
 }
@@ -385,21 +438,21 @@ struct Bound {
 }
 
 impl Bound {
-    async fn bind(plan: &Plan, authority: Option<PathBuf>) -> Result<(Self, Opened), Failure> {
+    fn bind(plan: &Plan, authority: Option<PathBuf>) -> Result<(Self, Opened), Failure> {
         let config = &plan.config;
         let mut opened = Opened { lmtp_socket: config.lmtp_socket.clone(), authority, ..Opened::default() };
-        let imap = bind_all(&config.imap, plan.takes_near_ports, &mut opened.imap).await?;
-        let imaps = bind_all(&config.imaps, plan.takes_near_ports, &mut opened.imaps).await?;
-        let lmtp = bind_all(&config.lmtp, plan.takes_near_ports, &mut opened.lmtp).await?;
+        let imap = bind_all(&config.imap, plan.takes_near_ports, &mut opened.imap)?;
+        let imaps = bind_all(&config.imaps, plan.takes_near_ports, &mut opened.imaps)?;
+        let lmtp = bind_all(&config.lmtp, plan.takes_near_ports, &mut opened.lmtp)?;
         let unix = config.lmtp_socket.as_deref().map(listener::bind_unix).transpose()?;
         Ok((Self { imap, imaps, lmtp, unix }, opened))
     }
 }
 
-async fn bind_all(wanted: &[SocketAddr], takes_near: bool, opened: &mut Vec<SocketAddr>) -> Result<Vec<TcpListener>, Failure> {
+fn bind_all(wanted: &[SocketAddr], takes_near: bool, opened: &mut Vec<SocketAddr>) -> Result<Vec<TcpListener>, Failure> {
     let mut listeners = Vec::new();
     for address in wanted {
-        let listener = if takes_near { listener::bind_near(*address).await? } else { listener::bind(*address).await? };
+        let listener = if takes_near { listener::bind_near(*address)? } else { listener::bind(*address)? };
         opened.push(listener.local_addr().unwrap_or(*address));
         listeners.push(listener);
     }

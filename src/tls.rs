@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::users::write_synced;
 
 /// Where certificate and key lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +32,21 @@ pub struct Files {
 /// # Errors
 /// The disk, or a configured host name that cannot stand in a certificate.
 pub fn files(config: &Config, data: &Path, now_seconds: u64) -> Result<Files, Failure> {
+    files_written(config, data, now_seconds, write_synced)
+}
+
+/// The same for a server whose files go with it.
+///
+/// # Errors
+/// As for [`files`].
+pub fn fleeting_files(config: &Config, data: &Path, now_seconds: u64) -> Result<Files, Failure> {
+    files_written(config, data, now_seconds, own::write_fleeting)
+}
+
+fn files_written(config: &Config, data: &Path, now_seconds: u64, write: own::Write) -> Result<Files, Failure> {
     match (&config.tls_certificate, &config.tls_key) {
         (Some(certificate), Some(key)) => Ok(Files { certificate: certificate.clone(), key: key.clone(), authority: None }),
-        _ => own::ensure(&data.join("tls"), &config.hostname, now_seconds),
+        _ => own::ensure(&data.join("tls"), &config.hostname, now_seconds, write),
     }
 }
 
@@ -74,11 +87,13 @@ impl Tls {
     /// # Errors
     /// As for [`files`] and [`Tls::open`].
     pub fn renew(&self, config: &Config, data: &Path, now_seconds: u64) -> Result<bool, Failure> {
-        if self.files.authority.is_none() || own::is_whole(&data.join("tls"), &config.hostname, now_seconds) {
+        let is_whole = || own::is_whole(&data.join("tls"), &config.hostname, now_seconds);
+        if self.files.authority.is_none() || is_whole() {
             return Ok(false);
         }
         files(config, data, now_seconds)?;
-        self.reload().map(|()| true)
+        // Without the authority's key it stays as it is.
+        if is_whole() { self.reload().map(|()| true) } else { Ok(false) }
     }
 
     /// What does the handshakes. No ALPN is set: rustls would refuse a client whose offer does not match, and without it one that offers `imap` is served.

@@ -11,7 +11,7 @@ use rand::Rng as _;
 use super::Place;
 use crate::config::Config;
 use crate::exit::{Exit, Failure, failed};
-use crate::serve::{self, Ground, Opened, Plan};
+use crate::serve::{Ground, Opened, Plan, Process};
 use crate::terminal::line;
 use crate::trace;
 use crate::users::password::Hash;
@@ -88,8 +88,9 @@ pub(super) fn run(place: &Place, options: &ServeOptions) -> Result<(), Failure> 
         return Err(Failure::new(Exit::Config, text));
     }
     let plan = Plan { config, data, in_memory: false, any_user: None, takes_near_ports: false };
+    let process = Process::begin()?;
     let ground = Ground::open(&plan)?;
-    serve::run(plan, &ground, |_| Ok(()))
+    process.run(plan, &ground, |_| Ok(()))
 }
 
 /// Flags of `try`.
@@ -154,13 +155,14 @@ pub(super) fn run_try(place: &Place, options: &TryOptions) -> Result<(), Failure
         any_user: options.any_user.clone(),
         takes_near_ports: true,
     };
+    let process = Process::begin()?;
     // No user is touched in a directory that another server has.
     let ground = Ground::open(&plan)?;
     let login = match &options.any_user {
         Some(password) => Login { user: "any name".to_owned(), example: "alice".to_owned(), password: Some(password.clone()) },
         None => account(&data, &options.user)?,
     };
-    let told = serve::run(plan, &ground, |opened| greet(opened, &data, &login, options.memory));
+    let told = process.run(plan, &ground, |opened| greet(opened, &data, &login, options.memory));
     drop(ground);
     drop(temporary);
     told
@@ -206,16 +208,28 @@ fn program() -> String {
     if is_this { "carillon".to_owned() } else { own.display().to_string() }
 }
 
+/// A word of a command line for a shell.
+fn word(text: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=@%+,".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+fn whole_path(path: &Path) -> String {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
 fn greet(opened: &Opened, data: &Path, login: &Login, in_memory: bool) -> Result<(), Failure> {
     let port = |addresses: &[SocketAddr]| addresses.first().map_or(0, SocketAddr::port);
     let (imap, imaps, lmtp) = (port(&opened.imap), port(&opened.imaps), port(&opened.lmtp));
-    let authority = opened.authority.as_deref().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()));
-    let authority = authority.map(|path| path.display().to_string()).unwrap_or_default();
-    let shown = data.display();
-    let kept = if in_memory { "nothing is kept".to_owned() } else { format!("kept in {shown}") };
+    let authority = opened.authority.as_deref().map(whole_path).unwrap_or_default();
+    let (authority_word, data_word, program) = (word(&authority), word(&whole_path(data)), word(&program()));
+    let kept = if in_memory { "nothing is kept".to_owned() } else { format!("kept in {}", data.display()) };
     let Login { user, example, password } = login;
     let known = password.as_deref().unwrap_or("the one that was set for this user: carillon user passwd changes it");
     let password = password.as_deref().unwrap_or("PASSWORD");
+    let credentials = word(&format!("{example}:{password}"));
+    let certificates = word(&format!("set ssl_ca_certificates_file=\"{authority}\" imap_idle=yes timeout=1"));
+    let mailbox = word(&format!("set imap_pass=\"{password}\" folder=imaps://{example}@localhost:{imaps}/"));
     let text = format!(
         "carillon {version} serves, on this machine alone.
 
@@ -228,19 +242,18 @@ fn greet(opened: &Opened, data: &Path, login: &Login, in_memory: bool) -> Result
   mail       {kept}
 
 Type next, in another terminal:
-  openssl s_client -quiet -crlf -CAfile {authority} -connect localhost:{imaps}
+  openssl s_client -quiet -crlf -CAfile {authority_word} -connect localhost:{imaps}
       a login {example} {password}
       b select inbox
       c idle
   swaks --protocol LMTP --server 127.0.0.1:{lmtp} --from you@example.org --to {example}@localhost
-  curl --cacert {authority} --user {example}:{password} \"imaps://localhost:{imaps}/INBOX;MAILINDEX=1\"
-  neomutt -e 'set ssl_ca_certificates_file={authority} imap_idle=yes timeout=1' \\
-          -e 'set imap_pass={password} folder=imaps://{example}@localhost:{imaps}/' -f =INBOX
-  {program} log tail -f --data {shown}
+  curl --cacert {authority_word} --user {credentials} \"imaps://localhost:{imaps}/INBOX;MAILINDEX=1\"
+  neomutt -e {certificates} \\
+          -e {mailbox} -f =INBOX
+  {program} log tail -f --data {data_word}
 
 Ctrl-C ends it.",
         version = env!("CARGO_PKG_VERSION"),
-        program = program(),
     );
     line(&text).map(drop)
 }

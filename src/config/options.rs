@@ -220,8 +220,7 @@ pub static OPTIONS: &[Opt] = &[
         "info",
         "What the trace holds.",
         |config, value| {
-            tracing_subscriber::EnvFilter::try_new(value).ok()?;
-            config.trace_filter = text(value)?;
+            config.trace_filter = trace_filter(value)?;
             Some(())
         },
     ),
@@ -406,6 +405,14 @@ fn text(value: &str) -> Option<String> {
     (!value.is_empty() && value.len() <= 4096 && !value.contains(char::is_control)).then(|| value.to_owned())
 }
 
+/// A level, or directives; a lone word that is no level would be taken for the name of a module, and nothing would be traced.
+fn trace_filter(value: &str) -> Option<String> {
+    tracing_subscriber::EnvFilter::try_new(value).ok()?;
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let is_sound = |directive: &str| is_level(directive) || directive.contains(['=', '[']);
+    text(value).filter(|value| value.split(',').map(str::trim).all(is_sound))
+}
+
 pub(super) fn host(value: &str) -> Option<String> {
     let is_label = |label: &str| {
         let is_allowed = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
@@ -459,6 +466,16 @@ mod tests {
             std::fs::write(&path, &expected).unwrap();
         } else {
             assert!(text == expected, "docs/operations.md is stale: UPDATE=1 cargo test -p carillon options");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_levels_and_directives() {
+        for filter in ["info", "Debug", "off", "info,carillon_actors=debug", "warn,[session{id=00ab}]=trace"] {
+            assert_eq!(trace_filter(filter).as_deref(), Some(filter));
+        }
+        for filter in ["inf", "info,verbose", "", "a=b=c"] {
+            assert_eq!(trace_filter(filter), None, "{filter}");
         }
     }
 

@@ -40,7 +40,8 @@ pub(super) fn read_environment(environment: &[(String, String)], loaded: &mut Lo
             None => {
                 let known: Vec<String> = OPTIONS.iter().map(Opt::variable).collect();
                 let ends = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
-                let text = format!("no option of this name{}", suggestion(name.strip_prefix(PREFIX).unwrap_or(name), ends));
+                let near = suggestion(name.strip_prefix(PREFIX).unwrap_or(name), ends, PREFIX);
+                let text = format!("no option of this name{near}");
                 loaded.warnings.push(Problem { place, text, allowed: String::new() });
             }
         }
@@ -69,7 +70,9 @@ fn set(option: &Opt, value: &str, place: &Place, loaded: &mut Loaded) {
 }
 
 fn set_one(option: &Opt, value: &str, place: &Place, loaded: &mut Loaded) {
-    if (option.set)(&mut loaded.config, value).is_none() {
+    if (option.set)(&mut loaded.config, value).is_some() {
+        loaded.places.insert(option.key, place.clone());
+    } else {
         let shown: String = value.chars().take(100).collect();
         let text = format!("{shown:?} is no value of `{}`", option.key);
         loaded.problems.push(Problem { place: place.clone(), text, allowed: option.allowed.to_owned() });
@@ -120,7 +123,7 @@ impl File<'_> {
                 loaded.problems.push(self.problem(&value.span(), format!("`{key}` is {}", kind_of(value)), &allowed));
             } else {
                 let known = OPTIONS.iter().map(|option| option.key).filter(|known| known.starts_with(prefix));
-                let text = format!("there is no option `{key}`{}", suggestion(&key, known.chain(["referral"])));
+                let text = format!("there is no option `{key}`{}", suggestion(&key, known.chain(["referral"]), ""));
                 loaded.problems.push(self.problem(&name.span(), text, ""));
             }
         }
@@ -185,7 +188,12 @@ impl File<'_> {
             };
             for entry in entries.iter() {
                 match self.referral(entry, field) {
-                    Ok((subject, url)) => add_referral(&mut loaded.config, field, subject, url),
+                    Ok((subject, url)) => {
+                        if field == "name" {
+                            loaded.places.insert("referral.mailbox", self.place(&entry.span()));
+                        }
+                        add_referral(&mut loaded.config, field, subject, url);
+                    }
                     Err(problem) => loaded.problems.push(problem),
                 }
             }
@@ -234,11 +242,11 @@ fn kind_of(value: &Spanned<DeValue<'_>>) -> String {
     format!("{} {kind}", if kind.starts_with(['a', 'i']) { "an" } else { "a" })
 }
 
-/// `; did you mean ...?` where a known name is near.
-fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+/// `; did you mean ...?` where a known name is near; `prefix` is what all have in common.
+fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>, prefix: &str) -> String {
     let near = known.map(|known| (distance(name, known), known)).min();
     match near {
-        Some((distance, known)) if distance <= known.len().div_ceil(3).min(4) => format!("; did you mean `{known}`?"),
+        Some((distance, known)) if distance <= known.len().div_ceil(3).min(4) => format!("; did you mean `{prefix}{known}`?"),
         _ => String::new(),
     }
 }
@@ -269,8 +277,8 @@ mod tests {
     #[test]
     fn distances() {
         assert_eq!((distance("", "abc"), distance("kitten", "sitting"), distance("data", "data")), (3, 3, 0));
-        assert_eq!(suggestion("limits.keyword", ["limits.keywords"].into_iter()), "; did you mean `limits.keywords`?");
-        assert_eq!(suggestion("zzz", ["data"].into_iter()), "");
+        assert_eq!(suggestion("limits.keyword", ["limits.keywords"].into_iter(), ""), "; did you mean `limits.keywords`?");
+        assert_eq!(suggestion("zzz", ["data"].into_iter(), ""), "");
     }
 
     #[test]

@@ -57,6 +57,21 @@ pub struct Settings {
     pub stop: watch::Receiver<bool>,
 }
 
+/// What a connection did, for the line at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Bytes received.
+    pub in_bytes: u64,
+    /// Bytes sent.
+    pub out_bytes: u64,
+    /// Recipients that have a message now.
+    pub delivered: u64,
+    /// Recipients that were refused or could not be delivered to, and messages that were refused.
+    pub refused: u64,
+    /// Why it ended.
+    pub end: String,
+}
+
 /// What ends a connection early.
 enum Halt {
     /// The peer is gone, or never read.
@@ -88,29 +103,35 @@ struct Connection<'a, S, D: Delivery> {
     transaction: Option<Transaction<D::Target>>,
     errors: u32,
     commands: u32,
+    summary: Summary,
 }
 
 /// Serves a peer to its end.
-///
-/// # Errors
-/// The connection broke.
-pub async fn serve<S: AsyncRead + AsyncWrite + Unpin, D: Delivery>(
-    stream: S,
-    settings: Settings,
-    delivery: &D,
-) -> io::Result<()> {
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin, D: Delivery>(stream: S, settings: Settings, delivery: &D) -> Summary {
     let output = format!("220 {} LMTP carillon\r\n", settings.hostname);
-    let (input, hello) = (Vec::new(), None);
-    let mut connection =
-        Connection { stream, settings, delivery, input, output, hello, transaction: None, errors: 0, commands: 0 };
-    match connection.run().await {
-        Ok(()) => connection.flush().await.or(Ok(())),
+    let mut connection = Connection {
+        stream,
+        settings,
+        delivery,
+        input: Vec::new(),
+        output,
+        hello: None,
+        transaction: None,
+        errors: 0,
+        commands: 0,
+        summary: Summary::default(),
+    };
+    let end = match connection.run().await {
+        Ok(end) => end.to_owned(),
         Err(Halt::Farewell(reply)) => {
-            connection.output.push_str(&reply.to_string());
-            connection.flush().await.or(Ok(()))
+            connection.reply(&reply);
+            reply.text
         }
-        Err(Halt::Gone(error)) => Err(error),
-    }
+        Err(Halt::Gone(error)) => error.to_string(),
+    };
+    // Who is gone hears nothing.
+    let _ = connection.flush().await;
+    Summary { end, ..connection.summary }
 }
 
 /// Whether a line begins a request of HTTP, whose body could hold commands.
@@ -119,9 +140,10 @@ fn is_http(line: &[u8]) -> bool {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, D: Delivery> Connection<'_, S, D> {
-    async fn run(&mut self) -> Result<(), Halt> {
+    /// Why it ended.
+    async fn run(&mut self) -> Result<&'static str, Halt> {
         loop {
-            let Some(line) = self.line().await? else { return Ok(()) };
+            let Some(line) = self.line().await? else { return Ok("the peer closed the connection") };
             self.commands += 1;
             if self.hello.is_none() && line.as_ref().is_ok_and(|line| is_http(line)) {
                 return Err(Halt::Farewell(Reply::new(421, "5.7.0", "this is LMTP")));
@@ -129,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Delivery> Connection<'_, S, D> {
             let reply = match line.and_then(|line| command::parse(&line)) {
                 Ok(Command::Quit) => {
                     self.reply(&Reply::new(221, "2.0.0", "bye"));
-                    return Ok(());
+                    return Ok("quit");
                 }
                 Ok(command) => self.command(command).await?,
                 Err(reply) => Some(reply),
@@ -146,6 +168,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Delivery> Connection<'_, S, D> {
 
     fn reply(&mut self, reply: &Reply) {
         self.output.push_str(&reply.to_string());
+    }
+
+    /// Who looks for a message that never came finds this.
+    fn note_refusal(&mut self, what: &'static str, recipient: &str, reply: &Reply) {
+        self.summary.refused += 1;
+        let sender = self.transaction.as_ref().and_then(|transaction| transaction.mail.sender.as_ref());
+        let sender = sender.map(Address::quoted).unwrap_or_default();
+        tracing::info!(recipient, sender, code = reply.code, enhanced = reply.enhanced, reason = reply.text, "{what}");
     }
 
     /// Does a command; `None` where it replied by itself.
@@ -180,7 +210,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Delivery> Connection<'_, S, D> {
         }
         let limit = self.settings.spool.message_bytes;
         if mail.size.is_some_and(|size| size > limit) {
-            return Reply::too_big(limit);
+            let reply = Reply::too_big(limit);
+            self.note_refusal("message refused", "", &reply);
+            return reply;
         }
         self.transaction = Some(Transaction { mail, recipients: Vec::new(), incoming: None });
         Reply::new(250, "2.1.0", "sender taken")
@@ -201,7 +233,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Delivery> Connection<'_, S, D> {
                 transaction.recipients.push((address, target));
                 Reply::new(250, "2.1.5", "recipient taken")
             }
-            Err(reply) => reply,
+            Err(reply) => {
+                self.note_refusal("recipient refused", &address.quoted(), &reply);
+                reply
+            }
         }
     }
 
@@ -273,10 +308,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Delivery> Connection<'_, S, D> {
 
     /// The message is whole: one reply for each recipient (RFC 2033 §4.2).
     async fn finish(&mut self, incoming: Incoming) {
+        let bytes = incoming.finish().await;
+        if let Err(reply) = &bytes {
+            self.note_refusal("message refused", "", reply);
+        }
         let Some(Transaction { mail, recipients, .. }) = self.transaction.take() else { return };
         let envelope = Envelope { hello: self.hello.clone().unwrap_or_default(), mail };
-        let replies = match incoming.finish().await {
-            Ok(bytes) => self.delivery.deliver(&envelope, bytes, &recipients).await,
+        let replies = match bytes {
+            Ok(bytes) => {
+                let replies = self.delivery.deliver(&envelope, bytes, &recipients).await;
+                let delivered = replies.iter().filter(|reply| reply.is_success()).count();
+                self.summary.delivered += delivered as u64;
+                self.summary.refused += (replies.len() - delivered) as u64;
+                replies
+            }
             Err(reply) => vec![reply; recipients.len()],
         };
         self.commands = 0;
@@ -333,6 +378,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Delivery> Connection<'_, S, D> {
             _ => 0,
         };
         self.input.truncate(before + count);
+        self.summary.in_bytes += count as u64;
         match outcome {
             Err(_) => Err(Halt::Farewell(Reply::new(421, "4.4.2", "silent for too long"))),
             Ok(Err(error)) => Err(error.into()),
@@ -346,6 +392,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Delivery> Connection<'_, S, D> {
             return Ok(());
         }
         let output = std::mem::take(&mut self.output);
+        self.summary.out_bytes += output.len() as u64;
         let write = async {
             self.stream.write_all(output.as_bytes()).await?;
             self.stream.flush().await

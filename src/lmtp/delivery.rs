@@ -23,6 +23,9 @@ use super::incoming::{Bytes, MEMORY_BYTES};
 use super::reply::Reply;
 use crate::calendar;
 
+/// How often a mailbox is asked whose actor dies each time.
+const ATTEMPTS: usize = 3;
+
 /// What deliveries need; one for all connections.
 #[derive(Clone)]
 pub struct PostOffice {
@@ -84,23 +87,29 @@ impl Postman {
         text.into_bytes().into()
     }
 
+    /// Where the mailbox's actor died or retired meanwhile, the log says whether the delivery was made; if not, it is tried again: what is not in the log
+    /// behind a death will not come into it. A folder that is deleted meanwhile leaves the message to INBOX.
     async fn deliver_one(&self, message: NewMessage, target: &Target, author: &Author) -> Result<(), Refusal> {
-        let mut mailbox = self.mailbox(target, target.folder.as_deref()).await?;
-        match mailbox.change(author.clone(), Change::Append(vec![message.clone()])).await {
-            // Deleted or retired between finding and asking: once more, then it is INBOX's.
-            Err(Refusal::NoSuchMailbox | Refusal::NoTargetMailbox | Refusal::Fault(Fault::Gone)) => {
-                mailbox = self.mailbox(target, None).await?;
-                mailbox.change(author.clone(), Change::Append(vec![message])).await.map(drop)
+        for _ in 0..ATTEMPTS {
+            let mailbox = self.mailbox(target).await?;
+            match mailbox.change(author.clone(), Change::Append(vec![message.clone()])).await {
+                Err(Refusal::NoSuchMailbox | Refusal::NoTargetMailbox) => {}
+                Err(Refusal::Fault(Fault::Gone)) => {
+                    if self.office.core.journal.record_of(author, mailbox.id().log(), 0).await?.is_some() {
+                        return Ok(());
+                    }
+                }
+                other => return other.map(drop),
             }
-            other => other.map(drop),
         }
+        Err(Fault::Gone.into())
     }
 
-    async fn mailbox(&self, target: &Target, folder: Option<&str>) -> Result<MailboxHandle, Refusal> {
+    async fn mailbox(&self, target: &Target) -> Result<MailboxHandle, Refusal> {
         let account = self.office.core.directory.account(target.account).await?;
         let names = account.peek().await?;
         let format = NameFormat { separator: self.office.separator, utf8: true };
-        let wanted = folder.and_then(|folder| MailboxName::parse(folder.as_bytes(), format).ok());
+        let wanted = target.folder.as_deref().and_then(|folder| MailboxName::parse(folder.as_bytes(), format).ok());
         let find = |name: &MailboxName| {
             // Mail systems on the way may have changed the case.
             let is_alike = |other: &MailboxName| {
@@ -175,7 +184,7 @@ impl Delivery for Postman {
             async move {
                 let outcome = self.deliver_one(message, target, &author).await;
                 let outcome_text = outcome_text(&outcome);
-                tracing::info!(account = %target.account, command = author.command, outcome = outcome_text, "delivery");
+                tracing::info!(recipient = address.quoted(), account = %target.account, command = author.command, outcome = outcome_text, "delivery");
                 outcome.map_or_else(|refusal| reply(&refusal), |()| Reply::new(250, "2.1.5", "delivered"))
             }
         });

@@ -12,17 +12,19 @@ use super::{Names, UserName};
 /// More names are still served, but not remembered for `who` and `log`.
 const REMEMBERED: usize = 100_000;
 
-/// Anybody who knows the password.
+/// Anybody who knows the password. A name and its address at this server are one user: mail for `alice@localhost` is in the account of `alice`.
 #[derive(Debug)]
 pub struct AnyUser {
     password: Vec<u8>,
+    domains: [String; 2],
     seen: Mutex<BTreeMap<AccountId, String>>,
 }
 
 impl AnyUser {
-    /// With this one password for all.
-    pub fn new(password: &str) -> Self {
-        Self { password: password.as_bytes().to_vec(), seen: Mutex::default() }
+    /// With this one password for all, at a server of this name.
+    pub fn new(password: &str, hostname: &str) -> Self {
+        let domains = [hostname.to_lowercase(), "localhost".to_owned()];
+        Self { password: password.as_bytes().to_vec(), domains, seen: Mutex::default() }
     }
 }
 
@@ -41,6 +43,11 @@ impl Authenticator for AnyUser {
 impl AnyUser {
     fn account_of(&self, user: &str) -> Option<AccountId> {
         let name = UserName::new(user).ok()?;
+        let local = name
+            .as_str()
+            .rsplit_once('@')
+            .filter(|(local, domain)| !local.is_empty() && self.domains.iter().any(|own| own == domain));
+        let name = local.map_or(Some(name.clone()), |(local, _)| UserName::new(local).ok())?;
         let mut id = [0; 8];
         BodyHash::of(name.as_str().as_bytes()).0.iter().zip(&mut id).for_each(|(from, to)| *to = *from);
         let account = AccountId(u64::from_le_bytes(id));
@@ -64,15 +71,18 @@ mod tests {
 
     #[test]
     fn an_address_with_a_folder_is_no_user() {
-        assert_eq!(AnyUser::new("test").find("user+Archive"), None);
+        assert_eq!(AnyUser::new("test", "localhost").find("user+Archive"), None);
     }
 
     #[test]
     fn a_name_has_one_account() {
-        let any = AnyUser::new("test");
+        let any = AnyUser::new("test", "mail.example.org");
         let Verdict::Accepted(account) = any.verify("Greta@example.org", b"test") else { panic!("refused") };
         assert_eq!(any.find("greta@example.org"), Some(account));
         assert_ne!(any.find("other"), Some(account));
+        assert_ne!(any.find("greta"), Some(account));
+        assert_eq!(any.find("Greta@LOCALHOST"), any.find("greta"));
+        assert_eq!(any.find("greta@mail.example.org"), any.find("greta"));
         assert_eq!(any.verify("greta", b"tes"), Verdict::Refused);
         assert_eq!(any.verify("", b"test"), Verdict::Refused);
         assert_eq!(any.names().get(&account).map(String::as_str), Some("greta@example.org"));

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient};
@@ -13,7 +14,7 @@ use tracing::Instrument;
 
 use super::admission::Admission;
 use super::bells::Bells;
-use super::connection::{Connection, Wire};
+use super::connection::{Connection, FAREWELL, Wire};
 use super::reply::Farewell;
 use super::settings::Doors;
 use super::state::{Counts, Session};
@@ -21,6 +22,9 @@ use crate::directory::actor::DirectoryHandle;
 use crate::directory::requests::{SessionStop, Stop};
 use crate::doorbell::{Doorbell, Rang};
 use crate::id::SessionId;
+
+/// How long a client that has had its time already has to take the last word.
+const OVERTIME: Duration = Duration::from_millis(250);
 
 /// The half of a session that other actors can reach.
 pub struct SessionActor {
@@ -141,13 +145,13 @@ impl Drop for Presence {
 impl Session {
     async fn live(mut self, is_tls_first: bool) {
         let (bells, login_by) = (self.bells.clone(), self.login_by());
-        let farewell = tokio::select! {
+        let (farewell, patience) = tokio::select! {
             biased;
-            farewell = self.serve(is_tls_first) => farewell,
-            farewell = bells.overtime(login_by) => farewell,
+            farewell = self.serve(is_tls_first) => (farewell, FAREWELL),
+            farewell = bells.overtime(login_by) => (farewell, OVERTIME),
         };
-        self.part(farewell).await;
-        let Counts { commands, fetched, appended, expunged } = self.counts;
+        self.part(farewell, patience).await;
+        let Counts { commands, fetched, appended, expunged, .. } = self.counts;
         tracing::info!(
             reason = farewell.text(),
             in_bytes = self.connection.bytes_in,

@@ -102,6 +102,13 @@ impl Bells {
         self.stop.get()
     }
 
+    /// Waits until the session shall end. For somebody who is not logged in yet: what rings meanwhile is not waited for any more.
+    pub async fn stopped(&self) {
+        while self.farewell().is_none() {
+            self.changed().await;
+        }
+    }
+
     /// Waits until something rang or the session shall end; returns at once where that happened since the last wait.
     pub async fn changed(&self) {
         self.changed.notified().await;

@@ -23,7 +23,7 @@ const FULL_BYTES: usize = 64 << 10;
 /// Bytes taken from the socket at once; the buffer lives on the stack of one poll.
 const READ_BYTES: usize = 16 << 10;
 /// How long a client that is sent away has to take what was said.
-const FAREWELL: Duration = Duration::from_secs(3);
+pub const FAREWELL: Duration = Duration::from_secs(3);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
@@ -159,6 +159,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Bytes of all responses, written or not yet.
+    pub const fn bytes_made(&self) -> u64 {
+        self.bytes_out + (self.output.len() - self.written) as u64
+    }
+
     /// When output was written last.
     pub const fn last_output(&self) -> Instant {
         self.last_output
@@ -181,9 +186,9 @@ impl Connection {
         Ok(described)
     }
 
-    /// Says what is left to say and closes; the client gets a moment to take it. One that is still sending is listened to for as long, in vain: a socket
+    /// Says what is left to say and closes; the client gets so long to take it. One that is still sending is listened to for as long, in vain: a socket
     /// that is closed over unread input takes BYE back from the client.
-    pub async fn close(&mut self, is_sending: bool) {
+    pub async fn close(&mut self, is_sending: bool, patience: Duration) {
         let farewell = async {
             self.flush().await?;
             self.wire.shutdown().await?;
@@ -192,6 +197,6 @@ impl Connection {
             io::Result::Ok(())
         };
         // The client may be gone already; there is nobody left to tell.
-        let _ = timeout(FAREWELL, Box::pin(farewell)).await;
+        let _ = timeout(patience, Box::pin(farewell)).await;
     }
 }

@@ -38,7 +38,7 @@ impl Session {
         };
         let is_refetch = matches!(command, Command::Fetch { .. });
         let begun = Instant::now();
-        let (bytes_in, bytes_out) = (self.connection.bytes_in, self.connection.bytes_out);
+        let bytes_before = self.connection.bytes_made();
         let span = tracing::debug_span!("command", tag = tag.as_str(), name = command.name());
         let is_gone =
             needs_mailbox(&command) && self.selected.as_ref().is_some_and(|selected| selected.view.snapshot().is_ended());
@@ -56,9 +56,14 @@ impl Session {
         let Some(status) = self.settle(reply, rule.expunges).instrument(span.clone()).await? else {
             return Ok(Next::Continue);
         };
-        tracing::debug!(parent: &span, outcome = ?status.condition, elapsed_us = begun.elapsed().as_micros(),
-            bytes_in = self.connection.bytes_in - bytes_in, bytes_out = self.connection.bytes_out - bytes_out, "ended");
+        let outcome = status.condition;
         self.send(&Response::Tagged(tag, status));
+        // What came in since the command before; of several that were pipelined it is the first's.
+        let bytes_in = self.connection.bytes_in - self.counts.bytes_of_commands;
+        self.counts.bytes_of_commands = self.connection.bytes_in;
+        let bytes_out = self.connection.bytes_made() - bytes_before;
+        let elapsed_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        tracing::debug!(parent: &span, ?outcome, elapsed_us, bytes_in, bytes_out, "ended");
         self.connection.relieve().await?;
         Ok(next)
     }

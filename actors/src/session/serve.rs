@@ -1,5 +1,7 @@
 //! One connection from greeting to BYE: steps of the frame reader become commands, one strictly after another.
 
+use std::time::Duration;
+
 use carillon_protocol::command::{Frame, States, Tag};
 use carillon_protocol::frame::{FrameLimits, Limit, Lost, Step};
 use carillon_protocol::grammar::{self, CommandError};
@@ -41,8 +43,8 @@ impl Session {
 
     /// Serves the connection until there is nothing more to serve. Dropped where it takes too long.
     pub async fn serve(&mut self, is_tls_first: bool) -> Farewell {
-        if is_tls_first && !self.secure().await {
-            return Farewell::TlsFailed;
+        if is_tls_first && let Err(farewell) = self.secure().await {
+            return farewell;
         }
         self.greet();
         match self.converse().await {
@@ -54,8 +56,8 @@ impl Session {
         }
     }
 
-    /// BYE, and everything that was watched is let go.
-    pub async fn part(&mut self, farewell: Farewell) {
+    /// BYE, for which the client gets so long, and everything that was watched is let go.
+    pub async fn part(&mut self, farewell: Farewell, patience: Duration) {
         if !matches!(farewell, Farewell::Logout | Farewell::Disconnected | Farewell::TlsFailed) {
             self.tell(&Untagged::Status(reply::bye(farewell)));
         }
@@ -63,7 +65,7 @@ impl Session {
         if let Some(login) = self.login.take() {
             login.leave();
         }
-        self.connection.close(farewell.is_to_a_sender()).await;
+        self.connection.close(farewell.is_to_a_sender(), patience).await;
     }
 
     fn greet(&mut self) {
@@ -96,8 +98,8 @@ impl Session {
                 Next::Close => return Ok(Farewell::Logout),
                 Next::StartTls => {
                     self.connection.flush().await?;
-                    if !self.secure().await {
-                        return Ok(Farewell::TlsFailed);
+                    if let Err(farewell) = self.secure().await {
+                        return Ok(farewell);
                     }
                 }
             }
@@ -244,18 +246,27 @@ impl Session {
     }
 
     /// The TLS handshake, at the start or after STARTTLS. What was known before it is forgotten (RFC 9051 §6.2.1).
-    pub async fn secure(&mut self) -> bool {
-        let Some(tls) = self.doors.tls.clone() else { return false };
-        match self.connection.start_tls(&tls()).await {
+    ///
+    /// # Errors
+    /// It failed, or the session has to end meanwhile.
+    pub async fn secure(&mut self) -> Result<(), Farewell> {
+        let acceptor = self.doors.tls.as_ref().map(|tls| tls()).ok_or(Farewell::TlsFailed)?;
+        let bells = self.bells.clone();
+        let handshake = tokio::select! {
+            outcome = self.connection.start_tls(&acceptor) => outcome,
+            // Nothing can be said in the middle of it.
+            () = bells.stopped() => return Err(bells.farewell().unwrap_or(Farewell::TlsFailed)),
+        };
+        match handshake {
             Ok(tls) => {
                 self.tls = Some(tls);
                 self.client = None;
                 self.doors.core.directory.session_changed(self.info());
-                true
+                Ok(())
             }
             Err(error) => {
-                tracing::info!(%error, peer = %self.peer, "TLS handshake failed");
-                false
+                tracing::info!(%error, "TLS handshake failed");
+                Err(Farewell::TlsFailed)
             }
         }
     }

@@ -97,6 +97,8 @@ pub struct Selected {
 pub struct Counts {
     /// Commands.
     pub commands: u64,
+    /// Bytes that came in up to the end of the last command.
+    pub bytes_of_commands: u64,
     /// Messages whose data were fetched.
     pub fetched: u64,
     /// Messages appended.

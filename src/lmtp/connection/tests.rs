@@ -48,6 +48,11 @@ const LIMIT: u64 = 3 << 20;
 
 /// Sends `input` at once, and gives the codes of all replies and what was delivered.
 async fn talk(input: &[u8]) -> (String, Vec<(String, Vec<u8>)>) {
+    let (codes, delivered, _) = talk_to_the_end(input).await;
+    (codes, delivered)
+}
+
+async fn talk_to_the_end(input: &[u8]) -> (String, Vec<(String, Vec<u8>)>, Summary) {
     let notes = Notes::default();
     let (near, far) = tokio::io::duplex(4096);
     let (_stop, receiver) = watch::channel(false);
@@ -61,10 +66,21 @@ async fn talk(input: &[u8]) -> (String, Vec<(String, Vec<u8>)>) {
     };
     let mut output = String::new();
     let reading = async { reader.read_to_string(&mut output).await.unwrap() };
-    let (served, (), _) = tokio::join!(serve(far, settings, &notes), sending, reading);
-    let _ = served;
+    let (summary, (), _) = tokio::join!(serve(far, settings, &notes), sending, reading);
+    assert_eq!((summary.in_bytes, summary.out_bytes), (input.len() as u64, output.len() as u64));
     let codes: Vec<String> = output.split_terminator("\r\n").map(|line| line[..4].trim_end().to_owned()).collect();
-    (codes.join(" "), notes.delivered.into_inner())
+    (codes.join(" "), notes.delivered.into_inner(), summary)
+}
+
+#[tokio::test]
+async fn the_end_says_what_was_done_and_why_it_came() {
+    let recipients = "RCPT TO:<alice@x>\r\nRCPT TO:<nobody@x>\r\nRCPT TO:<full@x>\r\nDATA\r\nhi\r\n.\r\n";
+    let (_, _, summary) = talk_to_the_end(format!("{START}{recipients}QUIT\r\n").as_bytes()).await;
+    assert_eq!((summary.delivered, summary.refused, summary.end.as_str()), (1, 2, "quit"));
+    let (_, _, summary) = talk_to_the_end(format!("{START}{recipients}").as_bytes()).await;
+    assert_eq!((summary.delivered, summary.refused, summary.end.as_str()), (1, 2, "the peer closed the connection"));
+    let (_, _, summary) = talk_to_the_end(format!("{START}RCPT TO:<alice@x>\r\nDATA\r\nhalf a mess").as_bytes()).await;
+    assert_eq!((summary.delivered, summary.end.as_str()), (0, "unexpected end of file"));
 }
 
 const START: &str = "LHLO mta.example\r\nMAIL FROM:<sender@x>\r\n";
@@ -156,7 +172,7 @@ async fn silence_and_the_servers_end_are_told() {
         if is_ending {
             stop.send(true).unwrap();
         }
-        serve(far, settings, &notes).await.unwrap();
+        serve(far, settings, &notes).await;
         let mut output = String::new();
         near.read_to_string(&mut output).await.unwrap();
         let expected = if is_ending { "\r\n421 4.3.2 " } else { "\r\n421 4.4.2 " };
