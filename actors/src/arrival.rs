@@ -1,13 +1,13 @@
 //! A message that comes in, by whatever way: hashed, read once for its structure, and made ready for the mailbox.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use carillon_protocol::date::InternalDate;
 use carillon_protocol::flag::FlagSet;
 use carillon_protocol::mime;
-use carillon_storage::{Body, BodyHash, BodySource};
+use carillon_storage::journal::{AHEAD_BYTES, LARGE_BODY_BYTES};
+use carillon_storage::{Body, BodyHash, BodySource, SpoolFile};
 
 use crate::mailbox::details::{self, MessageIds};
 use crate::mailbox::event::Origin;
@@ -20,36 +20,8 @@ use crate::session::message::Source;
 pub enum Content {
     /// In memory.
     Memory(Vec<u8>),
-    /// In a file that the journal's `spool` named.
-    File(Spooled),
-}
-
-/// A file of the journal's spool. It goes with the value, unless the journal takes it over.
-#[derive(Debug)]
-pub struct Spooled(Option<PathBuf>);
-
-impl Spooled {
-    /// The file is there, and nobody else's.
-    pub const fn new(path: PathBuf) -> Self {
-        Self(Some(path))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.as_deref().unwrap_or(Path::new(""))
-    }
-
-    fn take_over(mut self) -> PathBuf {
-        self.0.take().unwrap_or_default()
-    }
-}
-
-impl Drop for Spooled {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // One that stays is swept at the next start.
-            let _ = std::fs::remove_file(path);
-        }
-    }
+    /// In a file of the journal's spool.
+    File(SpoolFile),
 }
 
 /// A message that comes in.
@@ -76,7 +48,43 @@ pub struct Arrival {
 /// # Errors
 /// A message of which nothing can be kept (no bytes), or a disk that fails.
 pub fn prepare_all(source: &Source, arrivals: Vec<Arrival>) -> Result<Vec<NewMessage>, Refusal> {
-    arrivals.into_iter().map(|arrival| prepare(source, arrival)).collect()
+    prepare_each(source, arrivals)?.into_iter().collect()
+}
+
+/// As [`prepare_all`], with a refusal for each message of which nothing can be kept.
+///
+/// # Errors
+/// A disk that fails.
+pub fn prepare_each(source: &Source, arrivals: Vec<Arrival>) -> Result<Vec<Result<NewMessage, Refusal>>, Refusal> {
+    let mut messages = Vec::with_capacity(arrivals.len());
+    let (mut first, mut bytes) = (0, 0);
+    for arrival in arrivals {
+        let message = read(source, arrival);
+        let length = message.as_ref().ok().and_then(|message| message.body.as_ref()).map_or(0, |body| body.length);
+        messages.push(message);
+        // What the journal stores ahead need not be held until all are read.
+        if length > LARGE_BODY_BYTES {
+            store(source, messages.last_mut().map(std::slice::from_mut).unwrap_or_default())?;
+            continue;
+        }
+        bytes += length;
+        if bytes > AHEAD_BYTES {
+            store(source, messages.get_mut(first..).unwrap_or_default())?;
+            (first, bytes) = (messages.len(), 0);
+        }
+    }
+    store(source, messages.get_mut(first..).unwrap_or_default())?;
+    Ok(messages)
+}
+
+/// Has the journal make bodies ready.
+fn store(source: &Source, messages: &mut [Result<NewMessage, Refusal>]) -> Result<(), Refusal> {
+    let mut rooms: Vec<&mut Option<Body>> =
+        messages.iter_mut().filter_map(|message| message.as_mut().ok()).map(|message| &mut message.body).collect();
+    let bodies = rooms.iter_mut().filter_map(|room| room.take()).collect();
+    let prepared = source.journal().prepare(bodies).map_err(Fault::from)?;
+    rooms.into_iter().zip(prepared).for_each(|(room, body)| *room = Some(body));
+    Ok(())
 }
 
 /// Makes one message ready. Its summary is kept beside the body, so that no FETCH of envelopes parses mail again.
@@ -84,6 +92,10 @@ pub fn prepare_all(source: &Source, arrivals: Vec<Arrival>) -> Result<Vec<NewMes
 /// # Errors
 /// As [`prepare_all`].
 pub fn prepare(source: &Source, arrival: Arrival) -> Result<NewMessage, Refusal> {
+    prepare_all(source, vec![arrival])?.pop().ok_or(Refusal::EmptyMessage)
+}
+
+fn read(source: &Source, arrival: Arrival) -> Result<NewMessage, Refusal> {
     let (mut bytes, mut file) = match arrival.content {
         Content::Memory(bytes) => (bytes, None),
         Content::File(file) => {
@@ -107,7 +119,7 @@ pub fn prepare(source: &Source, arrival: Arrival) -> Result<NewMessage, Refusal>
     let ids = MessageIds { references: None, in_reply_to: None, message_id: summary.glance.digest.message_id.as_deref() };
     let ids = MessageIds { references: summary.glance.digest.references.first().map(String::as_str), ..ids };
     let details = Arc::new(details::new(arrival.prefix, hash, size, arrival.internal_date, arrival.save_date, ids));
-    let content = file.map_or_else(|| BodySource::Memory(Bytes::from(bytes)), |file| BodySource::File(file.take_over()));
-    let body = source.journal().prepare(Body { hash, length, source: content }).map_err(Fault::from)?;
-    Ok(NewMessage { flags: arrival.flags, details, origin: arrival.origin, body: Some(body) })
+    let content = file.map_or_else(|| BodySource::Memory(Bytes::from(bytes)), |file| BodySource::File(Arc::new(file)));
+    let body = Some(Body { hash, length, source: content });
+    Ok(NewMessage { flags: arrival.flags, details, origin: arrival.origin, body })
 }

@@ -1,7 +1,6 @@
 //! What tests of actors share: one thread, a paused clock, a journal whose every append can be watched and refused.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +8,7 @@ use actix::{Actor, Addr, Context, Handler};
 use bytes::Bytes;
 use carillon_storage::{
     AppendError, Author, Body, BodyHash, CommitList, CommitNumber, Committed, Head, Journal, LogId, MemoryJournal, Position,
-    ReadError, Record,
+    ReadError, Record, SpoolFile, Tell,
 };
 
 use crate::clock::Clock;
@@ -103,6 +102,7 @@ pub(crate) struct Watched {
     flushes: AtomicUsize,
     judge: Mutex<Option<Judge>>,
     fatal: Mutex<Option<String>>,
+    tell: Mutex<Option<Tell>>,
 }
 
 impl Watched {
@@ -124,8 +124,16 @@ impl Watched {
         self.judge(move |_| error.take());
     }
 
+    /// The journal cannot go on; the next append finds out.
     pub(crate) fn break_down(&self, reason: &str) {
         *self.fatal.lock().unwrap() = Some(reason.to_owned());
+    }
+
+    /// Somebody found out that the journal cannot go on.
+    pub(crate) fn tell(&self) {
+        if let Some((reason, tell)) = self.fatal().zip(self.tell.lock().unwrap().as_ref()) {
+            tell(&reason);
+        }
     }
 }
 
@@ -136,7 +144,9 @@ impl Journal for Watched {
             let refusal = self.judge.lock().unwrap().as_mut().and_then(|judge| judge(&list));
             refusal.map_or_else(|| self.inner.append(vec![list]).remove(0), Err)
         };
-        lists.into_iter().map(one).collect()
+        let answers = lists.into_iter().map(one).collect();
+        self.tell();
+        answers
     }
     fn read(&self, log: LogId, from: Position, limit: usize) -> Result<Vec<Record>, ReadError> {
         self.inner.read(log, from, limit)
@@ -165,14 +175,17 @@ impl Journal for Watched {
     fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError> {
         self.inner.put_cache(entries)
     }
-    fn spool(&self) -> Result<PathBuf, ReadError> {
+    fn spool(&self) -> Result<SpoolFile, AppendError> {
         self.inner.spool()
     }
-    fn prepare(&self, body: Body) -> Result<Body, AppendError> {
-        self.inner.prepare(body)
+    fn prepare(&self, bodies: Vec<Body>) -> Result<Vec<Body>, AppendError> {
+        self.inner.prepare(bodies)
     }
     fn fatal(&self) -> Option<String> {
         self.fatal.lock().unwrap().clone()
+    }
+    fn on_fatal(&self, tell: Tell) {
+        *self.tell.lock().unwrap() = Some(tell);
     }
     fn close(&self) {}
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use carillon_actors::account::actor::AccountHandle;
 use carillon_actors::account::requests::Change as AccountChange;
-use carillon_actors::arrival::{Arrival, Content, prepare};
+use carillon_actors::arrival::{Arrival, Content, prepare_each};
 use carillon_actors::id::AccountId;
 use carillon_actors::mailbox::actor::MailboxHandle;
 use carillon_actors::mailbox::event::Origin;
@@ -124,16 +124,15 @@ impl Writer {
 
     async fn append(&mut self, name: &MailboxName, items: Vec<(usize, Item)>, written: &mut Written) -> Result<(), Failure> {
         let (save_date, source) = (self.core.clock.seconds(), self.core.source.clone());
-        let prepare_all = move || -> Vec<(usize, Result<NewMessage, Refusal>)> {
-            let prepare_one = |(index, item)| (index, prepare(&source, arrival(item, save_date)));
-            items.into_iter().map(prepare_one).collect()
-        };
-        let prepared = self.core.placement.run(prepare_all).await.map_err(|fault| failure(fault.into()))?;
+        let (indexes, arrivals): (Vec<usize>, Vec<Arrival>) =
+            items.into_iter().map(|(index, item)| (index, arrival(item, save_date))).unzip();
+        let prepared = self.core.placement.run(move || prepare_each(&source, arrivals)).await;
+        let prepared = prepared.map_err(Refusal::from).and_then(|prepared| prepared).map_err(failure)?;
         self.author.command += 1;
         let author = self.author.clone();
         let target = self.target(name).await?;
         let mut messages = Vec::new();
-        for (index, outcome) in prepared {
+        for (index, outcome) in indexes.into_iter().zip(prepared) {
             match outcome {
                 Ok(message) => match target.present.get_mut(&message.details.email_id) {
                     Some(count) if *count > 0 => {

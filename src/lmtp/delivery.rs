@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use carillon_actors::arrival::{Arrival, Content, Spooled, prepare};
+use carillon_actors::arrival::{Arrival, Content, prepare};
 use carillon_actors::id::AccountId;
 use carillon_actors::mailbox::actor::MailboxHandle;
 use carillon_actors::mailbox::details;
@@ -19,7 +19,7 @@ use carillon_storage::Author;
 
 use super::command::Address;
 use super::connection::{Delivery, Envelope};
-use super::incoming::{Bytes, MEMORY_BYTES};
+use super::incoming::Bytes;
 use super::reply::Reply;
 use crate::calendar;
 
@@ -131,13 +131,7 @@ impl Postman {
 fn make_ready(source: &Source, bytes: Bytes, save_date: u64) -> Result<NewMessage, Refusal> {
     let content = match bytes {
         Bytes::Memory(bytes) => Content::Memory(bytes),
-        // A commit takes a small file over, which the next recipient's would miss.
-        Bytes::File(path) if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() <= 2 * MEMORY_BYTES as u64) => {
-            let bytes = std::fs::read(&path).map_err(|error| Fault::Unavailable(error.to_string()))?;
-            let _ = std::fs::remove_file(path);
-            Content::Memory(bytes)
-        }
-        Bytes::File(path) => Content::File(Spooled::new(path)),
+        Bytes::File(file) => Content::File(file),
     };
     let internal_date = InternalDate { unix_seconds: i64::try_from(save_date).unwrap_or(0), offset_minutes: 0 };
     let (flags, origin) = (FlagSet::new(), Origin::Delivery);

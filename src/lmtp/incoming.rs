@@ -1,19 +1,16 @@
 //! The message that is being received: small in memory, large in a file, never longer than the limit.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use carillon_actors::placement::Placement;
 use carillon_actors::refusal::Fault;
-use carillon_storage::Journal;
+use carillon_storage::{Journal, SpoolFile};
 
 use super::data::{Decoder, Framing};
 use super::reply::Reply;
 
 /// Bytes of a message that stay in memory.
-pub const MEMORY_BYTES: usize = 1 << 20;
+const MEMORY_BYTES: usize = 1 << 20;
 
 /// Where messages go while they arrive, and how long they may be.
 #[derive(Clone)]
@@ -32,24 +29,9 @@ pub struct Incoming {
     decoder: Decoder,
     framing: Framing,
     memory: Vec<u8>,
-    file: Option<Spooled>,
+    file: Option<SpoolFile>,
     length: u64,
     failed: Option<Reply>,
-}
-
-/// A file; gone with the value unless it was taken.
-struct Spooled {
-    path: PathBuf,
-    file: Arc<File>,
-    is_taken: bool,
-}
-
-impl Drop for Spooled {
-    fn drop(&mut self) {
-        if !self.is_taken {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
 }
 
 /// A whole message.
@@ -58,7 +40,7 @@ pub enum Bytes {
     /// In memory.
     Memory(Vec<u8>),
     /// In a file of the journal's spool.
-    File(PathBuf),
+    File(SpoolFile),
 }
 
 impl Incoming {
@@ -108,14 +90,16 @@ impl Incoming {
     }
 
     async fn spill(&mut self) -> Result<(), Fault> {
-        if self.file.is_none() {
-            let journal = Arc::clone(&self.spool.journal);
-            self.file = Some(self.spool.placement.run(move || create(journal.as_ref())).await??);
-        }
-        let Some(spooled) = &self.file else { return Ok(()) };
-        let (file, bytes) = (Arc::clone(&spooled.file), std::mem::take(&mut self.memory));
-        let written = self.spool.placement.run(move || (&*file).write_all(&bytes)).await?;
-        written.map_err(|error| Fault::Unavailable(error.to_string()))
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let journal = Arc::clone(&self.spool.journal);
+                self.spool.placement.run(move || journal.spool()).await??
+            }
+        };
+        let bytes = std::mem::take(&mut self.memory);
+        self.file = Some(self.spool.placement.run(move || file.write(&bytes).map(|()| file)).await??);
+        Ok(())
     }
 
     /// The whole message.
@@ -143,18 +127,8 @@ impl Incoming {
             return Err(Reply::new(554, "5.6.0", "the message is empty"));
         }
         match self.file {
-            Some(mut spooled) => {
-                spooled.is_taken = true;
-                Ok(Bytes::File(std::mem::take(&mut spooled.path)))
-            }
+            Some(file) => Ok(Bytes::File(file)),
             None => Ok(Bytes::Memory(self.memory)),
         }
     }
-}
-
-fn create(journal: &dyn Journal) -> Result<Spooled, Fault> {
-    let path = journal.spool()?;
-    let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path);
-    let file = file.map_err(|error| Fault::Unavailable(error.to_string()))?;
-    Ok(Spooled { path, file: Arc::new(file), is_taken: false })
 }

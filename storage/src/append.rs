@@ -1,25 +1,20 @@
 //! The way of a change: order, write, fdatasync, sled, answer.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use crate::body;
 use crate::error::AppendError;
-use crate::format::{BodyPlace, EntryKind, LIST_LIMIT, encode_places, encode_record};
+use crate::format::{BodyPlace, EntryKind, encode_places, encode_record};
 use crate::journal::CommitList;
 use crate::large;
 use crate::order::{OrderedCommit, OrderedList, order};
 use crate::record::{Body, BodyHash, BodySource, Committed, Head, LogId, Record};
 use crate::sled::Change;
 use crate::store::{Shared, Writer, lock};
-use crate::stream::{Group, WriteError};
+use crate::stream::Group;
 
 /// A group is written once it has this many bytes, whatever still waits.
 const GROUP_BYTES: usize = 32 * 1024 * 1024;
-/// Bodies of one list beyond this many bytes go to files of their own, so that a group stays small.
-const LIST_BODY_BYTES: u64 = 16 * 1024 * 1024;
 /// How many heads the writer remembers.
 const HEAD_LIMIT: usize = 100_000;
 
@@ -34,7 +29,6 @@ struct Draft {
     /// Bodies in this group or made durable just before.
     bodies: HashSet<BodyHash>,
     large: Vec<(BodyHash, BodyPlace)>,
-    spooled: Vec<PathBuf>,
     /// Which answers wait for it, and what they will be.
     answers: Vec<(usize, Vec<Committed>)>,
 }
@@ -48,7 +42,6 @@ impl Draft {
             heads: HashMap::new(),
             bodies: HashSet::new(),
             large: Vec::new(),
-            spooled: Vec::new(),
             answers: Vec::new(),
         }
     }
@@ -94,12 +87,12 @@ impl Shared {
     fn add(&self, writer: &Writer, draft: &mut Draft, list: CommitList) -> Answer {
         let mut head_of = |log: LogId| match draft.heads.get(&log).or_else(|| writer.heads.get(&log)) {
             Some(head) => Ok(*head),
-            None => self.ask(|sled| sled.head(log)).map_err(|error| AppendError::Failed(error.to_string())),
+            None => self.ask_as_writer(writer, |sled| sled.head(log)).map_err(|error| AppendError::Failed(error.to_string())),
         };
         let OrderedList { commits, heads } = order(list, draft.group.next(), &mut head_of)?;
         let mark = draft.group.mark();
         let (records, large) = (draft.records.len(), draft.large.len());
-        let added = self.add_bodies(draft, &commits).and_then(|bodies| add_records(draft, &commits, bodies));
+        let added = self.add_bodies(writer, draft, &commits).and_then(|bodies| add_records(draft, &commits, bodies));
         match added {
             Ok(bodies) => {
                 draft.bodies.extend(bodies);
@@ -115,39 +108,41 @@ impl Shared {
         }
     }
 
-    /// Adds the bodies that are not stored yet.
-    fn add_bodies(&self, draft: &mut Draft, commits: &[OrderedCommit]) -> Result<HashSet<BodyHash>, AppendError> {
+    /// Adds the bodies that are not stored yet, and says of large ones where they are.
+    fn add_bodies(
+        &self,
+        writer: &Writer,
+        draft: &mut Draft,
+        commits: &[OrderedCommit],
+    ) -> Result<HashSet<BodyHash>, AppendError> {
         let mut added = HashSet::new();
-        let mut bytes = 0_u64;
         for body in commits.iter().flat_map(|commit| &commit.bodies) {
-            if draft.bodies.contains(&body.hash) || added.contains(&body.hash) || self.is_stored(body.hash)? {
+            if draft.bodies.contains(&body.hash) || !added.insert(body.hash) {
                 continue;
             }
-            bytes = bytes.saturating_add(body.length);
-            let is_large =
-                body.length > self.options.large_body_bytes || bytes > LIST_BODY_BYTES || body.source == BodySource::Stored;
-            if is_large {
-                let place = self.store_large(body)?;
-                draft.large.push((body.hash, place));
-                draft.group.entry(EntryKind::Large, &encode_places(&[(body.hash, place)]));
-            } else {
-                let loaded = large::load(body)?;
-                draft.group.body(self.identity(), body.hash, &loaded);
+            match self.stored_place(writer, body)? {
+                Some(place) if place.segment == 0 => {
+                    draft.large.push((body.hash, place));
+                    draft.group.entry(EntryKind::Large, &encode_places(&[(body.hash, place)]));
+                }
+                Some(_) => {}
+                None => draft.group.body(self.identity(), body.hash, &large::load(body)?),
             }
-            added.insert(body.hash);
         }
         Ok(added)
     }
 
-    /// Whether a body is stored and can be read: one that is damaged is written again.
-    fn is_stored(&self, hash: BodyHash) -> Result<bool, AppendError> {
-        let place = self.place(hash).map_err(|error| AppendError::Failed(error.to_string()))?;
-        let Some(place) = place else { return Ok(false) };
-        if place.segment == 0 {
-            return Ok(large::place_of(&self.shelf, self.identity(), hash).is_ok());
+    /// Where a body lies that need not be written: what was prepared, and what this process knows to be there.
+    fn stored_place(&self, writer: &Writer, body: &Body) -> Result<Option<BodyPlace>, AppendError> {
+        let known = self.places.whole(body.hash);
+        if known.is_some() || body.source != BodySource::Stored {
+            return Ok(known);
         }
-        let read = self.shelf.file(hash, &place).map(|file| body::read(&file, &place, hash, self.identity()));
-        Ok(matches!(read, Ok(Ok(_))))
+        let place = self.ask_as_writer(writer, |log| log.place(body.hash));
+        let place = place.map_err(|error| AppendError::Failed(error.to_string()))?;
+        let own = || self.shelf.large(body.hash, self.identity()).ok().map(|(_, place)| place);
+        let missing = || AppendError::Failed(format!("body {} is not stored", body.hash));
+        place.or_else(own).map(Some).ok_or_else(missing)
     }
 
     /// Makes the group durable and visible, and fills in the answers.
@@ -160,21 +155,11 @@ impl Shared {
                 *answer = written.clone().map(|()| committed);
             }
         }
-        if written.is_ok() {
-            done.spooled.iter().for_each(|path| drop(fs::remove_file(path)));
-        }
     }
 
     fn write(&self, writer: &mut Writer, draft: &mut Draft) -> Result<(), AppendError> {
-        self.check_room(draft.group.len() as u64)?;
-        let places = writer.stream.write(&mut draft.group).map_err(|error| match error {
-            WriteError::Refused { is_full: true, .. } => AppendError::DiskFull,
-            WriteError::Refused { reason, .. } => AppendError::Failed(reason),
-            WriteError::Unknown(reason) => {
-                self.end(&reason);
-                AppendError::Unknown(reason)
-            }
-        })?;
+        self.room.check(draft.group.len() as u64)?;
+        let places = writer.stream.write(&mut draft.group).map_err(|error| self.refusal(error))?;
         let newest = writer.stream.newest;
         let change = || {
             let mut change = Change::default();
@@ -187,7 +172,7 @@ impl Shared {
         };
         self.apply(writer, change).map_err(AppendError::Unknown)?;
         writer.heads.extend(draft.heads.drain());
-        places.iter().chain(&draft.large).for_each(|(hash, place)| self.places.put(*hash, *place));
+        places.iter().chain(&draft.large).for_each(|(hash, place)| self.places.put_whole(*hash, *place));
         self.newest.store(newest, Ordering::Release);
         Ok(())
     }
@@ -198,13 +183,7 @@ fn add_records(
     commits: &[OrderedCommit],
     bodies: HashSet<BodyHash>,
 ) -> Result<HashSet<BodyHash>, AppendError> {
-    let mut bytes = 0;
     for record in commits.iter().flat_map(|commit| &commit.records) {
-        // Before encoding: what is too large must not be built first.
-        bytes += record.events.len();
-        if bytes > LIST_LIMIT {
-            return Err(AppendError::TooLarge);
-        }
         let encoded = encode_record(record).map_err(|error| AppendError::Failed(error.to_string()))?;
         draft.group.entry(EntryKind::Record, &encoded);
         draft.records.push((record.clone(), encoded));
@@ -218,10 +197,6 @@ fn accept(draft: &mut Draft, commits: Vec<OrderedCommit>) -> Vec<Committed> {
         draft.group.count += 1;
         let places = commit.records.iter().map(|record| (record.log, record.position)).collect();
         draft.commits.push((commit.committed.commit, places));
-        draft.spooled.extend(commit.bodies.into_iter().filter_map(|body: Body| match body.source {
-            BodySource::File(path) => Some(path),
-            BodySource::Memory(_) | BodySource::Stored => None,
-        }));
         answers.push(commit.committed);
     }
     answers

@@ -209,6 +209,16 @@ pub(crate) fn read(file: &File, place: &BodyPlace, hash: BodyHash, identity: &Id
     }
 }
 
+/// Whether every block of a body is whole; reads some at a time.
+pub(crate) fn is_whole(file: &File, place: &BodyPlace, hash: BodyHash, identity: &Identity) -> bool {
+    const STEP: usize = 16 * BLOCK;
+    if place.stored <= STEP as u64 {
+        return read(file, place, hash, identity).is_ok();
+    }
+    let mut starts = (0..place.length).step_by(STEP);
+    starts.all(|start| read_range(file, place, hash, start..start + STEP as u64, identity).is_ok())
+}
+
 /// A part of a body; reads only the blocks that it touches, the head and (all of it only for compressed bodies) the table.
 pub(crate) fn read_range(
     file: &File,

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use crate::recovery::sync_tree;
 use crate::sled::LogError;
 use crate::store::{Shared, lock};
 use crate::stream::{Group, WriteError};
@@ -15,7 +14,7 @@ pub(crate) fn start(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     Builder::new().name("checkpoint".into()).spawn(move || {
         while !wait(&shared) {
             take(&shared);
-            if shared.check_room(shared.options.reserve_bytes).is_ok() {
+            if shared.room.check_arriving(0).is_ok() {
                 shared.ballast.take();
             }
         }
@@ -40,7 +39,7 @@ pub(crate) fn take(shared: &Shared) {
         return;
     }
     // Others have filled the disk: sled would have to be opened anew after it, and what is not flushed is applied again at the next start.
-    if shared.has_less_than(shared.options.reserve_bytes / 8) {
+    if shared.room.is_nearly_gone() {
         tracing::warn!("no checkpoint: the disk is full");
         return;
     }
@@ -48,7 +47,7 @@ pub(crate) fn take(shared: &Shared) {
         tracing::warn!(%error, "no checkpoint: sled could not be flushed");
         return;
     }
-    if let Err(error) = sync_tree(&shared.home.directory.join("sled")) {
+    if let Err(error) = shared.files.sync_tree(&shared.home.directory.join("sled")) {
         // What the kernel could not write is not there at the next start, which then finds sled in doubt.
         shared.doubt(&LogError::Broken(format!("its files could not be synced: {error}")).to_string());
         return;

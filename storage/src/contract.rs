@@ -1,5 +1,8 @@
 //! What every [`Journal`] must do, checked on an empty one. Each engine's tests call it.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::error::{AppendError, ReadError};
@@ -24,10 +27,20 @@ pub(crate) fn body(bytes: &[u8]) -> Body {
     Body { hash: BodyHash::of(bytes), length: bytes.len() as u64, source }
 }
 
+/// A body in a file of the journal's spool, and where that is.
+pub(crate) fn spooled(journal: &dyn Journal, bytes: &[u8]) -> (Body, PathBuf) {
+    let file = journal.spool().unwrap();
+    bytes.chunks(1000).for_each(|piece| file.write(piece).unwrap());
+    let path = file.path().to_path_buf();
+    (Body { source: BodySource::File(Arc::new(file)), ..body(bytes) }, path)
+}
+
 pub(crate) fn check(journal: &dyn Journal) {
     appends_and_refusals(journal);
     reads(journal);
     bodies(journal);
+    prepared_bodies(journal);
+    limits(journal);
     long_records(journal);
     caches(journal);
     assert_eq!(journal.fatal(), None);
@@ -92,29 +105,60 @@ fn bodies(journal: &dyn Journal) {
     assert_eq!(journal.body_range(hello, u64::MAX, u64::MAX).unwrap(), "");
     assert_eq!(journal.body(BodyHash::of(b"never")), Err(ReadError::NoSuchBody));
     assert_eq!(journal.body_range(BodyHash::of(b"never"), 0, 1), Err(ReadError::NoSuchBody));
-    let large = vec![b'x'; 3 * 1024 * 1024];
-    let path = journal.spool().unwrap();
-    std::fs::write(&path, &large).unwrap();
-    let spooled = Body { hash: BodyHash::of(&large), length: large.len() as u64, source: BodySource::File(path.clone()) };
-    let prepared = journal.prepare(spooled.clone()).unwrap();
-    assert_eq!((&prepared.source, path.exists()), (&BodySource::Stored, false));
-    let mut with_large = commit(vec![draft(4, 0, b"large")], &[]);
-    with_large.bodies.push(prepared);
-    assert!(matches!(journal.append(vec![vec![with_large]]).as_slice(), [Ok(_)]));
-    assert_eq!(journal.body(spooled.hash).unwrap(), large);
-    let mut unknown = commit(vec![draft(4, 1, b"?")], &[]);
-    unknown.bodies.push(Body { hash: BodyHash::of(b"?"), length: 1, source: BodySource::Stored });
-    assert!(matches!(journal.append(vec![vec![unknown]]).as_slice(), [Err(AppendError::Failed(_))]));
-    let path = journal.spool().unwrap();
-    std::fs::write(&path, b"small").unwrap();
-    let mut unprepared = commit(vec![draft(4, 1, b"small")], &[]);
-    unprepared.bodies.push(Body { hash: BodyHash::of(b"small"), length: 5, source: BodySource::File(path.clone()) });
-    assert!(matches!(journal.append(vec![vec![unprepared]]).as_slice(), [Ok(_)]));
+    let (unprepared, path) = spooled(journal, b"small");
+    let mut with_file = commit(vec![draft(4, 0, b"small")], &[]);
+    with_file.bodies.push(unprepared);
+    assert!(matches!(journal.append(vec![vec![with_file]]).as_slice(), [Ok(_)]));
     assert_eq!((journal.body(BodyHash::of(b"small")).unwrap(), path.exists()), (Bytes::from_static(b"small"), false));
-    let mut misnamed = commit(vec![draft(4, 2, b"misnamed")], &[b"one"]);
+    let mut misnamed = commit(vec![draft(4, 1, b"misnamed")], &[b"one"]);
     misnamed.bodies[0].hash = BodyHash::of(b"other");
     assert!(matches!(journal.append(vec![vec![misnamed]]).as_slice(), [Err(AppendError::Failed(_))]));
-    assert_eq!(journal.newest_commit(), 5);
+    assert_eq!(journal.newest_commit(), 4);
+}
+
+/// Appends one commit with these bodies to a log of its own.
+fn append_bodies(journal: &dyn Journal, bodies: Vec<Body>) -> Result<Vec<Committed>, AppendError> {
+    let position = journal.head(log(5)).unwrap().position;
+    journal.append(vec![vec![Commit { bodies, ..commit(vec![draft(5, position, b"bodies")], &[]) }]]).remove(0)
+}
+
+fn prepared_bodies(journal: &dyn Journal) {
+    let large = vec![b'x'; 3 * 1024 * 1024];
+    let (in_file, path) = spooled(journal, &large);
+    let many: Vec<Vec<u8>> = (0..6_u8).map(|number| vec![number; 900_000]).collect();
+    let together = many.iter().map(|bytes| body(bytes)).chain([in_file, body(&many[0]), body(b"and a small one")]);
+    let prepared = journal.prepare(together.collect()).unwrap();
+    assert_eq!((prepared.len(), prepared[6].hash, path.exists()), (9, BodyHash::of(&large), false));
+    assert_eq!(prepared[6].source, BodySource::Stored);
+    // Before a commit names it, as well as behind.
+    assert_eq!(journal.body(BodyHash::of(&large)).unwrap(), large);
+    assert!(append_bodies(journal, prepared).is_ok());
+    for bytes in many.iter().chain([&large]) {
+        assert_eq!(journal.body(BodyHash::of(bytes)).unwrap(), bytes);
+    }
+    let in_memory = journal.prepare(vec![body(&vec![b'y'; 2 * 1024 * 1024])]).unwrap();
+    assert_eq!(in_memory[0].source, BodySource::Stored);
+    let unknown = Body { source: BodySource::Stored, ..body(b"?") };
+    assert!(matches!(append_bodies(journal, vec![unknown]), Err(AppendError::Failed(_))));
+    // One that is not what its name says spoils the others of its command, and their files are gone all the same.
+    let ((good, first), (wrong, second)) = (spooled(journal, b"good"), spooled(journal, &large[1..]));
+    let refused = journal.prepare(vec![good, Body { hash: BodyHash::of(b"other"), ..wrong }]);
+    assert!(matches!(refused, Err(AppendError::Failed(_))));
+    assert!(!first.exists() && !second.exists());
+    let abandoned = journal.spool().unwrap();
+    let path = abandoned.path().to_path_buf();
+    drop(abandoned);
+    assert!(!path.exists());
+}
+
+fn limits(journal: &dyn Journal) {
+    let huge = vec![0; crate::format::LIST_LIMIT + 1];
+    let too_large = |answers: Vec<Result<_, _>>| assert_eq!(answers, [Err(AppendError::TooLarge)]);
+    too_large(journal.append(vec![vec![commit(vec![draft(5, 1, &huge)], &[b"not stored"])]]));
+    let unprepared: Vec<Vec<u8>> = (0..17_u8).map(|number| vec![number; 1024 * 1024]).collect();
+    let unprepared: Vec<&[u8]> = unprepared.iter().map(Vec::as_slice).collect();
+    too_large(journal.append(vec![vec![commit(vec![draft(5, 1, b"bodies")], &unprepared)]]));
+    assert_eq!(journal.body(BodyHash::of(b"not stored")), Err(ReadError::NoSuchBody));
 }
 
 fn long_records(journal: &dyn Journal) {

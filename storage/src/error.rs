@@ -20,10 +20,17 @@ pub enum AppendError {
     DiskFull,
     /// Writing failed; the reason is for the trace.
     Failed(String),
-    /// The bodies or records of the list exceed what a group may hold.
+    /// The records of the list exceed what a group may hold, or its bodies should have been prepared.
     TooLarge,
     /// It is not known whether the list is durable: only a new start can tell, from the disk.
     Unknown(String),
+}
+
+impl AppendError {
+    /// What a failed system call becomes.
+    pub(crate) fn of(error: &std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::StorageFull { Self::DiskFull } else { Self::Failed(error.to_string()) }
+    }
 }
 
 impl fmt::Display for AppendError {
@@ -63,7 +70,7 @@ impl fmt::Display for ReadError {
 }
 impl std::error::Error for ReadError {}
 
-/// Why a store could not be opened. Nothing was changed on disk.
+/// Why a store could not be opened. What was acknowledged is on disk as it was; an unfinished group may have been cut off and damage mended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenError {
     /// Another process holds the data directory.
@@ -72,7 +79,7 @@ pub enum OpenError {
     Foreign(String),
     /// It was written by a newer version.
     Newer(String),
-    /// Records that cannot be healed are damaged: what, and which messages or logs it concerns.
+    /// Records that cannot be mended are damaged: where, which commits, and the logs whose records are known to be among them.
     Damaged(String),
     /// There is no room on the disk: later it can be opened.
     Full(String),

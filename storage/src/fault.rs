@@ -1,17 +1,18 @@
 //! Faults on purpose: a plan that makes the n-th operation on a file fail, and a journal that fails, tears or stalls at its n-th append.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use crate::error::{AppendError, ReadError};
-use crate::journal::{CommitList, Journal};
+use crate::fate::Fate;
+use crate::journal::{CommitList, Journal, Tell};
 use crate::record::{Body, BodyHash, CommitNumber, Committed, Head, LogId, Position, Record};
+use crate::spool::SpoolFile;
 
-/// What the store does to its files. sled's own files are not among them; `Apply` stands for a change of sled.
+/// What the store does to its files. What sled does to its own is not among them: `Apply`, `Ask` and `Flush` stand for calls of sled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Making a file.
@@ -24,10 +25,18 @@ pub enum Operation {
     Truncate,
     /// Renaming a file.
     Rename,
+    /// Removing a file, or a directory with all that is in it.
+    Remove,
     /// fsync of a directory.
     SyncDirectory,
+    /// fsync of all of sled's files.
+    SyncTree,
     /// A batch that goes to sled.
     Apply,
+    /// A question to sled.
+    Ask,
+    /// sled's flush.
+    Flush,
 }
 
 /// How an operation fails.
@@ -66,12 +75,19 @@ pub struct Fault {
 
 #[derive(Debug, Default)]
 struct Plan {
-    counts: Vec<(Operation, u64)>,
+    /// All operations, in order.
+    done: Vec<Operation>,
     fault: Option<Fault>,
     is_broken: bool,
 }
 
-/// Counts the operations of a store and makes one of them fail. The same plan may be given to several stores, one after another.
+impl Plan {
+    fn count(&self, operation: Operation) -> u64 {
+        self.done.iter().filter(|done| **done == operation).count() as u64
+    }
+}
+
+/// Notes the operations of a store and makes one of them fail. The same plan may be given to several stores, one after another.
 #[derive(Debug, Default)]
 pub struct FaultPlan {
     plan: Mutex<Plan>,
@@ -108,23 +124,20 @@ impl FaultPlan {
 
     /// How often an operation was asked for.
     pub fn count(&self, operation: Operation) -> u64 {
-        self.lock().counts.iter().find(|(known, _)| *known == operation).map_or(0, |(_, count)| *count)
+        self.lock().count(operation)
+    }
+
+    /// The operations that were asked for since the plan was made, in order.
+    pub fn operations(&self) -> Vec<Operation> {
+        self.lock().done.clone()
     }
 
     /// Counts an operation; the error with which it must fail, and whether half of it is done first.
     pub(crate) fn strike(&self, operation: Operation) -> Option<(io::Error, bool)> {
         let mut plan = self.lock();
-        let count = match plan.counts.iter_mut().find(|(known, _)| *known == operation) {
-            Some((_, count)) => {
-                *count += 1;
-                *count
-            }
-            None => {
-                plan.counts.push((operation, 1));
-                1
-            }
-        };
+        plan.done.push(operation);
         let fault = plan.fault?;
+        let count = plan.count(operation);
         if plan.is_broken {
             return Some((fault.failure.error(), false));
         }
@@ -159,7 +172,7 @@ pub struct FaultJournal<J> {
     nth: u64,
     fault: AppendFault,
     appends: AtomicU64,
-    fatal: Mutex<Option<String>>,
+    fate: Fate,
     gate: (Mutex<bool>, Condvar),
 }
 
@@ -167,7 +180,7 @@ impl<J: Journal> FaultJournal<J> {
     /// `inner`, whose `nth` append (from 1; 0 for none) has the fault.
     pub fn new(inner: J, nth: u64, fault: AppendFault) -> Self {
         let gate = (Mutex::new(false), Condvar::new());
-        Self { inner, nth, fault, appends: AtomicU64::new(0), fatal: Mutex::new(None), gate }
+        Self { inner, nth, fault, appends: AtomicU64::new(0), fate: Fate::default(), gate }
     }
 
     /// The journal inside.
@@ -195,7 +208,7 @@ impl<J: Journal> FaultJournal<J> {
 
     fn die(&self, lists: usize) -> Vec<Result<Vec<Committed>, AppendError>> {
         let reason = format!("fault on purpose at append {}", self.nth);
-        *self.fatal.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+        self.fate.seal(&reason);
         vec![Err(AppendError::Unknown(reason)); lists]
     }
 }
@@ -262,16 +275,21 @@ impl<J: Journal> Journal for FaultJournal<J> {
         self.inner.put_cache(entries)
     }
 
-    fn spool(&self) -> Result<PathBuf, ReadError> {
+    fn spool(&self) -> Result<SpoolFile, AppendError> {
         self.inner.spool()
     }
 
-    fn prepare(&self, body: Body) -> Result<Body, AppendError> {
-        self.inner.prepare(body)
+    fn prepare(&self, bodies: Vec<Body>) -> Result<Vec<Body>, AppendError> {
+        self.inner.prepare(bodies)
     }
 
     fn fatal(&self) -> Option<String> {
-        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone().or_else(|| self.inner.fatal())
+        self.fate.reason().or_else(|| self.inner.fatal())
+    }
+
+    fn on_fatal(&self, tell: Tell) {
+        self.inner.on_fatal(Arc::clone(&tell));
+        self.fate.tell(tell);
     }
 
     fn close(&self) {

@@ -12,6 +12,8 @@ pub(crate) const GROUP_LENGTH: usize = 104;
 pub(crate) const ENTRY_LENGTH: usize = 9;
 /// The most bytes of records that one list of commits may have.
 pub(crate) const LIST_LIMIT: usize = 48 * 1024 * 1024;
+/// The most bytes of bodies in it that were not prepared.
+pub(crate) const LIST_BODY_LIMIT: u64 = 16 * 1024 * 1024;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"CARILSEG";
 const GROUP_MAGIC: &[u8; 8] = b"CARILGRP";
@@ -243,6 +245,13 @@ impl EntryKind {
         [Self::Record, Self::Body, Self::Large, Self::Index, Self::Lost].into_iter().find(|kind| kind.byte() == byte)
     }
 
+    /// What the head at the front of `bytes` says: the kind, and how many bytes of content follow.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
+        let mut taker = Taker(bytes);
+        let [byte] = taker.array()?;
+        Some((Self::of(byte)?, usize::try_from(taker.u64()?).ok()?))
+    }
+
     /// The head of an entry with this many bytes of content.
     pub(crate) fn head(self, length: u64) -> [u8; ENTRY_LENGTH] {
         let mut head = [0; ENTRY_LENGTH];
@@ -266,17 +275,15 @@ pub(crate) fn entries(payload: &[u8]) -> impl Iterator<Item = Result<Entry<'_>, 
     std::iter::from_fn(move || {
         offset += payload.get(offset..)?.iter().take_while(|byte| **byte == 0).count();
         let rest = payload.get(offset..).filter(|rest| !rest.is_empty())?;
-        let mut taker = Taker(rest);
-        let kind = taker.array::<1>().and_then(|[byte]| EntryKind::of(byte));
-        let length = taker.u64().and_then(|length| usize::try_from(length).ok());
-        let content = length.and_then(|length| taker.slice(length));
         let at = offset + ENTRY_LENGTH;
-        Some(match (kind, content) {
-            (Some(kind), Some(content)) => {
+        let found =
+            EntryKind::parse(rest).and_then(|(kind, length)| Some((kind, Taker(rest.get(ENTRY_LENGTH..)?).slice(length)?)));
+        Some(match found {
+            Some((kind, content)) => {
                 offset = at + content.len();
                 Ok(Entry { kind, offset: at, content })
             }
-            _ => {
+            None => {
                 offset = payload.len();
                 Err(format!("no entry at byte {} of a group", at - ENTRY_LENGTH))
             }

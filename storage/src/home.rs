@@ -13,15 +13,33 @@ use crate::segment;
 const METADATA: &str = "carillon.store";
 const MAGIC: &[u8; 8] = b"CARILSTO";
 const METADATA_LENGTH: usize = 96;
-/// What else of carillon may stand in a data directory before the store does; names that begin so.
-const COMPANIONS: [&str; 7] = ["lock", "users", "tls", "admin", "carillon", "lost+found", "spool"];
+/// Files of carillon that may stand in a directory before the store does.
+const FILES: [&str; 13] = [
+    "lock",
+    "users",
+    "users.lock",
+    "users.new",
+    "users.try",
+    "admin.sock",
+    "admin.path",
+    "admin.new",
+    "carillon.toml",
+    "carillon.ballast",
+    "carillon.rebuild",
+    "carillon.rebuild.new",
+    "carillon.store.new",
+];
+/// Directories that may.
+const DIRECTORIES: [&str; 2] = ["tls", "lost+found"];
+/// Directories that the store makes. Other programs have such names too: before the store is there they must be empty.
+const OWN: [&str; 6] = ["segments", "bodies", "damaged", "sled", "sled.new", "spool"];
 
 /// A data directory under this process's lock.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) directory: PathBuf,
     pub(crate) identity: Identity,
-    /// Whether the store was made just now.
+    /// Whether there is no store yet: its first segment makes it one, and then [`Home::found`].
     pub(crate) is_new: bool,
     /// Whether the metadata had to be made again from the segments.
     pub(crate) is_healed: bool,
@@ -54,46 +72,69 @@ impl Home {
         // Asked before the lock file is made: nothing is written into somebody else's directory.
         refuse_foreign(directory)?;
         let lock = lock(directory)?;
+        let known = read_metadata(directory)?;
+        let found = if known.is_some() { known } else { identity_of_segments(directory)? };
+        let identity = found.unwrap_or_else(|| Identity { store: rand::random(), salt: rand::random() });
+        let (is_new, is_healed) = (found.is_none(), found.is_some() && known.is_none());
         for name in ["segments", "bodies", "damaged"] {
-            make_directory(&directory.join(name))?;
+            make_durably(&directory.join(name), files)?;
         }
-        let (identity, is_new, is_healed) = match read_metadata(directory)? {
-            Some(identity) => (identity, false, false),
-            None => match identity_of_segments(directory)? {
-                Some(identity) => (identity, false, true),
-                None => (Identity { store: rand::random(), salt: rand::random() }, true, false),
-            },
-        };
-        if is_new || is_healed {
-            files
-                .replace(directory, METADATA, &metadata(&identity))
-                .map_err(|error| failed("cannot write the store's metadata in", directory, &error))?;
+        let home = Self { directory: directory.to_path_buf(), identity, is_new, is_healed, _lock: lock };
+        if is_healed {
+            home.found(files)?;
         }
-        Ok(Self { directory: directory.to_path_buf(), identity, is_new, is_healed, _lock: lock })
+        Ok(home)
+    }
+
+    /// Writes whose directory this is. Of a new store only behind its first segment, which says so too: metadata without any segment then always mean that
+    /// the segments are lost.
+    pub(crate) fn found(&self, files: &Files) -> Result<(), OpenError> {
+        let written = files.replace(&self.directory, METADATA, &metadata(&self.identity));
+        written.map_err(|error| failed("cannot write the store's metadata in", &self.directory, &error))
     }
 }
 
-/// Refuses a directory that is neither empty nor a data directory of carillon: nothing is to be written into somebody else's.
+/// Refuses a directory that is neither empty nor a data directory of carillon: nothing is to be written into somebody else's. It is ours if its metadata are
+/// whole, or if they are lost and a segment says whose it is; before that it may hold what else the server puts there, and nothing more.
 ///
 /// # Errors
-/// `Foreign`; `Failed` where it cannot be read.
+/// `Foreign`; `Newer` where a newer version made it; `Damaged` where segments are there of which none says whose they are; `Failed` where it cannot be read.
 pub fn refuse_foreign(directory: &Path) -> Result<(), OpenError> {
+    if read_metadata(directory)?.is_some() || identity_of_segments(directory)?.is_some() {
+        return Ok(());
+    }
     let entries = fs::read_dir(directory).map_err(|error| failed("cannot read", directory, &error))?;
-    let mut foreign = None;
     for entry in entries {
-        let name = entry.map_err(|error| failed("cannot read", directory, &error))?.file_name();
-        let name = name.to_string_lossy().into_owned();
-        if name == METADATA || name == "segments" {
-            return Ok(());
+        let entry = entry.map_err(|error| failed("cannot read", directory, &error))?;
+        let (is_directory, name) = (entry.path().is_dir(), entry.file_name().to_string_lossy().into_owned());
+        if name == METADATA {
+            let text = format!("{} is damaged, and no segment says whose directory it is", entry.path().display());
+            return Err(OpenError::Damaged(text));
         }
-        if !COMPANIONS.iter().any(|companion| name.starts_with(companion)) && !["bodies", "damaged"].contains(&name.as_str()) {
-            foreign = Some(name);
+        let may_be_there = match (OWN.contains(&name.as_str()), is_directory) {
+            (true, _) => {
+                is_directory && is_unused(&entry.path()).map_err(|error| failed("cannot read", &entry.path(), &error))?
+            }
+            (false, true) => DIRECTORIES.contains(&name.as_str()),
+            (false, false) => FILES.contains(&name.as_str()),
+        };
+        if !may_be_there {
+            let text = format!("{} is no carillon data directory: it holds {name:?}", directory.display());
+            return Err(OpenError::Foreign(format!("{text}; name an empty directory or a new one")));
         }
     }
-    let Some(name) = foreign else { return Ok(()) };
-    let text =
-        format!("{} is no carillon data directory: it holds {name:?}; name an empty directory or a new one", directory.display());
-    Err(OpenError::Foreign(text))
+    Ok(())
+}
+
+/// Whether a directory holds nothing but what a crash can leave of a store that was being made: a first segment without a whole header.
+fn is_unused(directory: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_str() != Some(&segment::name(1, 0)) || entry.metadata()?.len() > HEADER_LENGTH {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn lock(directory: &Path) -> Result<File, OpenError> {
@@ -174,7 +215,7 @@ fn identity_of_segments(directory: &Path) -> Result<Option<Identity>, OpenError>
             Err(HeaderError::Damaged) => {}
         }
     }
-    if identity.is_none() && !listed.is_empty() {
+    if identity.is_none() && listed.iter().any(|file| fs::metadata(&file.path).is_ok_and(|found| found.len() > HEADER_LENGTH)) {
         let text =
             format!("{} holds segments, but neither its metadata nor any segment says whose they are", directory.display());
         return Err(OpenError::Damaged(text));
@@ -190,10 +231,17 @@ mod tests {
         Home::open(directory, &Files::default())
     }
 
+    /// What a store does with a home that is new.
+    fn founded(directory: &Path) -> Home {
+        let home = open(directory).unwrap();
+        home.found(&Files::default()).unwrap();
+        home
+    }
+
     #[test]
     fn an_empty_directory_becomes_a_store_and_stays_that_store() {
         let directory = tempfile::tempdir().unwrap();
-        let first = open(directory.path()).unwrap();
+        let first = founded(directory.path());
         let identity = first.identity;
         assert!(first.is_new);
         let text = open(directory.path()).unwrap_err();
@@ -203,26 +251,78 @@ mod tests {
         assert_eq!((second.identity, second.is_new), (identity, false));
     }
 
+    fn put(directory: &Path, files: &[&str]) {
+        for file in files {
+            let path = directory.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, *file).unwrap();
+        }
+    }
+
+    /// All files with what is in them.
+    fn contents(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                found.extend(contents(&path));
+                found.push((path, Vec::new()));
+            } else {
+                found.push((path.clone(), fs::read(path).unwrap()));
+            }
+        }
+        found.sort();
+        found
+    }
+
     #[test]
     fn a_foreign_directory_is_refused_and_untouched() {
+        let foreign: [&[&str]; 9] = [
+            &["thesis.txt"],
+            &["spool/alice", "spool/bob"],
+            &["segments/a.ts", "spool/carol", "other/x", "thesis.txt"],
+            &["segments/000000000002-000.segment", "letter"],
+            &["bodies/head"],
+            &["lockers/1"],
+            &["users/alice/Maildir/new/1"],
+            &["users-old", "tls-old"],
+            &["sled/db", "sled/conf"],
+        ];
+        for files in foreign {
+            let directory = tempfile::tempdir().unwrap();
+            put(directory.path(), files);
+            let before = contents(directory.path());
+            assert!(
+                matches!(crate::Store::open(directory.path(), crate::tests::options()), Err(OpenError::Foreign(_))),
+                "{files:?}"
+            );
+            assert_eq!(contents(directory.path()), before);
+        }
+    }
+
+    #[test]
+    fn metadata_that_are_damaged_and_no_segment_are_damage() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("thesis.txt"), "mine").unwrap();
-        assert!(matches!(open(directory.path()), Err(OpenError::Foreign(text)) if text.contains("thesis.txt")));
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        put(directory.path(), &["carillon.store"]);
+        assert!(matches!(open(directory.path()), Err(OpenError::Damaged(_))));
     }
 
     #[test]
     fn what_the_server_itself_puts_there_is_not_foreign() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("users"), "").unwrap();
-        fs::create_dir(directory.path().join("tls")).unwrap();
+        put(directory.path(), &["users", "users.lock", "tls/ca.pem"]);
+        // As far as a start came that was cut off.
+        for name in ["segments", "bodies", "spool", "sled.new"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        fs::write(directory.path().join("segments").join(segment::name(1, 0)), "CARIL").unwrap();
         assert!(open(directory.path()).is_ok());
     }
 
     #[test]
     fn a_newer_format_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let identity = open(directory.path()).unwrap().identity;
+        let identity = founded(directory.path()).identity;
         let mut bytes = metadata(&identity);
         bytes.truncate(METADATA_LENGTH - 32);
         bytes[8] = 2;

@@ -1,15 +1,23 @@
 //! The one interface to durable storage. Another engine (a shared database for several nodes) can stand behind it: docs/architecture.md.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::error::{AppendError, ReadError};
 use crate::record::{Body, BodyHash, Commit, CommitNumber, Committed, Head, LogId, Position, Record};
+use crate::spool::SpoolFile;
 
 /// Commits that stand and fall together: one mailbox decided each on the state that the one before it leaves.
 pub type CommitList = Vec<Commit>;
+
+/// A body with more bytes is stored by itself when it is prepared.
+pub const LARGE_BODY_BYTES: u64 = 1024 * 1024;
+/// Bodies that are no larger but together have more bytes are stored when they are prepared.
+pub const AHEAD_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Who is told that the journal cannot go on, and why; perhaps more than once.
+pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Order, atomicity and durability of events. Every method may block on the disk: never call one on a thread that serves sessions.
 pub trait Journal: Send + Sync {
@@ -44,20 +52,25 @@ pub trait Journal: Send + Sync {
     /// Puts cached values, all or none visible; empty values delete. Not durable by itself; values over 64 KiB are cut in pieces inside.
     fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError>;
 
-    /// The path of a new, empty file for a large body while it arrives, on the same file system as the store where there is one.
-    fn spool(&self) -> Result<PathBuf, ReadError>;
-
-    /// Makes a large body durable ahead of the commit that names it, so that no other commit's flush waits for its bytes; a small one is given back as it
-    /// is. The commit then carries the body that this returns. Any thread may call it, beside `append`; it blocks for as long as the disk needs.
+    /// A new, empty file for a large body while it arrives, on the same file system as the store where there is one.
     ///
     /// # Errors
-    /// As for `append`; the spool file is gone then too.
-    fn prepare(&self, body: Body) -> Result<Body, AppendError> {
-        Ok(body)
-    }
+    /// `DiskFull` where little more than the reserve is free; `Failed` where the disk fails.
+    fn spool(&self) -> Result<SpoolFile, AppendError>;
 
-    /// Whether the journal can no longer tell what is durable and the server must end (BYE, exit 75): the reason. Polled after each append.
+    /// Makes the bodies of one command ready for its commit, in their order: what is large, and what together is much ([`LARGE_BODY_BYTES`], [`AHEAD_BYTES`]),
+    /// becomes durable ahead of the commit that names it, so that no other commit's flush waits for its bytes; what is stored already is not written again. The commit
+    /// then carries the bodies that this returns. Any thread may call it, beside `append`; it blocks for as long as the disk needs. A prepared body can be read, and stays if no commit ever names it.
+    ///
+    /// # Errors
+    /// As for `append`.
+    fn prepare(&self, bodies: Vec<Body>) -> Result<Vec<Body>, AppendError>;
+
+    /// Whether the journal can no longer tell what is durable and the server must end (BYE, exit 75): the reason.
     fn fatal(&self) -> Option<String>;
+
+    /// Has `tell` called with the reason as soon as [`Self::fatal`] has one, on whatever thread finds it, before that thread's call returns; at once where it has one.
+    fn on_fatal(&self, tell: Tell);
 
     /// Flushes what a clean stop should leave behind (a checkpoint). Nothing acknowledged depends on it.
     fn close(&self);
@@ -95,14 +108,17 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
     fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError> {
         (**self).put_cache(entries)
     }
-    fn spool(&self) -> Result<PathBuf, ReadError> {
+    fn spool(&self) -> Result<SpoolFile, AppendError> {
         (**self).spool()
     }
-    fn prepare(&self, body: Body) -> Result<Body, AppendError> {
-        (**self).prepare(body)
+    fn prepare(&self, bodies: Vec<Body>) -> Result<Vec<Body>, AppendError> {
+        (**self).prepare(bodies)
     }
     fn fatal(&self) -> Option<String> {
         (**self).fatal()
+    }
+    fn on_fatal(&self, tell: Tell) {
+        (**self).on_fatal(tell);
     }
     fn close(&self) {
         (**self).close();

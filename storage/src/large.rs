@@ -1,23 +1,20 @@
 //! Large bodies: each a file of its own, on disk before the commit that names it.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::body::{BLOCK, BodyHead, BodyWriter, HEAD};
+use crate::body::{BLOCK, BodyWriter, HEAD};
 use crate::error::AppendError;
 use crate::files::Files;
 use crate::format::{BodyPlace, FORMAT, Identity};
 use crate::record::{Body, BodyHash, BodySource};
+use crate::room::Room;
 use crate::segment::{LARGE_HEADER, Shelf};
 
 const MAGIC: &[u8; 8] = b"CARILBDY";
-
-pub(crate) fn refusal(error: &io::Error) -> AppendError {
-    if error.kind() == io::ErrorKind::StorageFull { AppendError::DiskFull } else { AppendError::Failed(error.to_string()) }
-}
 
 fn wrong(hash: BodyHash) -> AppendError {
     AppendError::Failed(format!("the bytes of body {hash} are not what their name says"))
@@ -32,26 +29,28 @@ pub(crate) fn header(identity: &Identity) -> Vec<u8> {
 pub(crate) fn load(body: &Body) -> Result<Bytes, AppendError> {
     let bytes = match &body.source {
         BodySource::Memory(bytes) => bytes.clone(),
-        BodySource::File(path) => Bytes::from(fs::read(path).map_err(|error| refusal(&error))?),
+        BodySource::File(file) => Bytes::from(fs::read(file.path()).map_err(|error| AppendError::of(&error))?),
         BodySource::Stored => return Err(AppendError::Failed(format!("body {} is not stored", body.hash))),
     };
     if bytes.len() as u64 == body.length && BodyHash::of(&bytes) == body.hash { Ok(bytes) } else { Err(wrong(body.hash)) }
 }
 
-/// Writes the file of a large body, under another name until it is on disk. One that is there already stays.
-pub(crate) fn store(
-    files: &Files,
-    shelf: &Shelf,
-    scratch: &Path,
-    identity: &Identity,
-    body: &Body,
-) -> Result<BodyPlace, AppendError> {
-    let written = write(files, scratch, identity, body).and_then(|stored| {
+/// What writing the file of a large body needs.
+pub(crate) struct Desk<'a> {
+    pub(crate) files: &'a Files,
+    pub(crate) room: &'a Room,
+    pub(crate) identity: &'a Identity,
+}
+
+/// Writes the file of a large body, under another name until it is on disk.
+pub(crate) fn store(desk: &Desk<'_>, shelf: &Shelf, scratch: &Path, body: &Body) -> Result<BodyPlace, AppendError> {
+    let files = desk.files;
+    let written = write(desk, scratch, body).and_then(|stored| {
         let path = shelf.large_path(body.hash);
         files
             .rename(scratch, &path)
             .and_then(|()| files.sync_directory(path.parent().unwrap_or(&path)))
-            .map_err(|error| refusal(&error))?;
+            .map_err(|error| AppendError::of(&error))?;
         Ok(BodyPlace { segment: 0, offset: LARGE_HEADER, stored, length: body.length })
     });
     if written.is_err() {
@@ -60,45 +59,38 @@ pub(crate) fn store(
     written
 }
 
-fn write(files: &Files, scratch: &Path, identity: &Identity, body: &Body) -> Result<u64, AppendError> {
+fn write(desk: &Desk<'_>, scratch: &Path, body: &Body) -> Result<u64, AppendError> {
+    let Desk { files, room, identity } = desk;
     let mut source: Box<dyn Read + '_> = match &body.source {
         BodySource::Memory(bytes) => Box::new(&bytes[..]),
-        BodySource::File(path) => Box::new(File::open(path).map_err(|error| refusal(&error))?),
+        BodySource::File(file) => Box::new(File::open(file.path()).map_err(|error| AppendError::of(&error))?),
         BodySource::Stored => return Err(AppendError::Failed(format!("body {} is not stored", body.hash))),
     };
     let (mut hasher, mut length) = (blake3::Hasher::new(), 0_u64);
     let mut writer = BodyWriter::new(identity, body.hash, body.length);
     let mut block = Vec::with_capacity(BLOCK);
     let mut offset = LARGE_HEADER + HEAD as u64;
-    let stored = (|| -> io::Result<_> {
-        let file = files.create(scratch)?;
-        loop {
-            block.clear();
-            if (&mut source).take(BLOCK as u64).read_to_end(&mut block)? == 0 {
-                break;
-            }
-            hasher.update(&block);
-            length += block.len() as u64;
-            let bytes = writer.block(&block);
-            files.write_at(&file, &bytes, offset)?;
-            offset += bytes.len() as u64;
+    let file = files.create(scratch).map_err(|error| AppendError::of(&error))?;
+    loop {
+        block.clear();
+        let read = (&mut source).take(BLOCK as u64).read_to_end(&mut block);
+        if read.map_err(|error| AppendError::of(&error))? == 0 {
+            break;
         }
-        let (head, table, stored) = writer.finish();
-        files.write_at(&file, &table, offset)?;
-        files.write_at(&file, &[header(identity), head].concat(), 0)?;
-        files.sync(&file)?;
-        Ok(stored)
-    })()
-    .map_err(|error| refusal(&error))?;
+        hasher.update(&block);
+        length += block.len() as u64;
+        let bytes = writer.block(&block);
+        // Others write too: what there was room for when it began may be gone.
+        room.check_arriving(bytes.len() as u64)?;
+        files.write_at(&file, &bytes, offset).map_err(|error| AppendError::of(&error))?;
+        offset += bytes.len() as u64;
+    }
+    let (head, table, stored) = writer.finish();
+    let sealed = files
+        .write_at(&file, &table, offset)
+        .and_then(|()| files.write_at(&file, &[header(identity), head].concat(), 0))
+        .and_then(|()| files.sync(&file));
+    sealed.map_err(|error| AppendError::of(&error))?;
     let is_right = length == body.length && *hasher.finalize().as_bytes() == body.hash.0;
     if is_right { Ok(stored) } else { Err(wrong(body.hash)) }
-}
-
-/// Where a large body lies, if its file is there and its head is whole.
-pub(crate) fn place_of(shelf: &Shelf, identity: &Identity, hash: BodyHash) -> io::Result<BodyPlace> {
-    let file = File::open(shelf.large_path(hash))?;
-    let stored = file.metadata()?.len().saturating_sub(LARGE_HEADER);
-    let head = crate::files::read_up_to(&file, LARGE_HEADER, HEAD)?;
-    let head = BodyHead::decode(&head, stored, identity).filter(|head| head.hash == hash).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(BodyPlace { segment: 0, offset: LARGE_HEADER, stored, length: head.length })
 }

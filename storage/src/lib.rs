@@ -9,6 +9,7 @@ pub mod codec;
 #[cfg(test)]
 mod contract;
 pub mod error;
+mod fate;
 pub mod fault;
 mod files;
 mod format;
@@ -20,8 +21,13 @@ pub mod memory;
 pub mod options;
 mod order;
 mod places;
+mod prepare;
+mod read;
 pub mod record;
 mod recovery;
+mod remake;
+mod room;
+mod salvage;
 mod scan;
 mod segment;
 mod sled;
@@ -36,11 +42,12 @@ pub mod verify;
 
 pub use error::{AppendError, OpenError, ReadError};
 pub use home::refuse_foreign;
-pub use journal::{CommitList, Journal};
+pub use journal::{CommitList, Journal, Tell};
 pub use memory::MemoryJournal;
 pub use options::{OpenReport, StoreOptions};
 pub use record::{
     Author, Body, BodyHash, BodySource, Chain, Commit, CommitNumber, Committed, Head, LogId, Position, Record, RecordDraft,
 };
+pub use spool::SpoolFile;
 pub use store::Store;
 pub use verify::{Finding, VerifyReport};

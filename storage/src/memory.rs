@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::PathBuf;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 
 use crate::error::{AppendError, ReadError};
-use crate::journal::{CommitList, Journal};
+use crate::journal::{CommitList, Journal, LARGE_BODY_BYTES, Tell};
 use crate::order::{OrderedList, order};
 use crate::record::{Body, BodyHash, BodySource, CommitNumber, Committed, Head, LogId, Position, Record};
-use crate::spool::Spool;
+use crate::spool::{Spool, SpoolFile};
 
 #[derive(Debug, Default)]
 struct Contents {
@@ -38,6 +37,19 @@ impl MemoryJournal {
     // No method leaves the contents half changed before something that may panic, so a poisoned lock is still good.
     fn look(&self) -> RwLockReadGuard<'_, Contents> {
         self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is large, or in a file, is stored at once.
+    fn prepare_one(&self, body: &Body) -> Result<Body, AppendError> {
+        if !self.look().bodies.contains_key(&body.hash) {
+            let is_small = body.length <= LARGE_BODY_BYTES && matches!(body.source, BodySource::Memory(_));
+            let loaded = load(body)?;
+            if is_small {
+                return Ok(body.clone());
+            }
+            self.change().bodies.insert(body.hash, loaded);
+        }
+        Ok(Body { source: BodySource::Stored, ..body.clone() })
     }
 
     fn change(&self) -> RwLockWriteGuard<'_, Contents> {
@@ -72,9 +84,6 @@ impl Contents {
             for record in commit.records {
                 self.logs.entry(record.log).or_default().push(record);
             }
-            for body in commit.bodies {
-                discard(&body);
-            }
             answers.push(commit.committed);
         }
         Ok(answers)
@@ -84,20 +93,13 @@ impl Contents {
 fn load(body: &Body) -> Result<Bytes, AppendError> {
     let bytes = match &body.source {
         BodySource::Memory(bytes) => bytes.clone(),
-        BodySource::File(path) => Bytes::from(fs::read(path).map_err(|error| AppendError::Failed(error.to_string()))?),
+        BodySource::File(file) => Bytes::from(fs::read(file.path()).map_err(|error| AppendError::Failed(error.to_string()))?),
         BodySource::Stored => return Err(AppendError::Failed(format!("body {} is not stored", body.hash))),
     };
     if bytes.len() as u64 != body.length || BodyHash::of(&bytes) != body.hash {
         return Err(AppendError::Failed(format!("the bytes of body {} are not what their name says", body.hash)));
     }
     Ok(bytes)
-}
-
-/// A spool file that cannot be deleted now goes with its directory.
-fn discard(body: &Body) {
-    if let BodySource::File(path) = &body.source {
-        let _ = fs::remove_file(path);
-    }
 }
 
 impl Journal for MemoryJournal {
@@ -159,30 +161,26 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
-    fn spool(&self) -> Result<PathBuf, ReadError> {
+    fn spool(&self) -> Result<SpoolFile, AppendError> {
         let spool = match self.spool.get() {
             Some(spool) => spool,
             None => {
-                let made = Spool::temporary().map_err(|error| ReadError::Failed(error.to_string()))?;
+                let made = Spool::temporary().map_err(|error| AppendError::of(&error))?;
                 self.spool.get_or_init(|| made)
             }
         };
-        spool.file().map_err(|error| ReadError::Failed(error.to_string()))
+        spool.file()
     }
 
-    fn prepare(&self, body: Body) -> Result<Body, AppendError> {
-        if !matches!(body.source, BodySource::File(_)) {
-            return Ok(body);
-        }
-        let loaded = load(&body);
-        discard(&body);
-        self.change().bodies.insert(body.hash, loaded?);
-        Ok(Body { source: BodySource::Stored, ..body })
+    fn prepare(&self, bodies: Vec<Body>) -> Result<Vec<Body>, AppendError> {
+        bodies.iter().map(|body| self.prepare_one(body)).collect()
     }
 
     fn fatal(&self) -> Option<String> {
         None
     }
+
+    fn on_fatal(&self, _: Tell) {}
 
     fn close(&self) {}
 }
@@ -198,16 +196,11 @@ mod tests {
     }
 
     #[test]
-    fn spool_files_are_taken_over_and_gone_with_the_journal() {
+    fn spool_files_are_gone_with_the_journal() {
         let journal = MemoryJournal::new();
-        let path = journal.spool().unwrap();
-        fs::write(&path, b"large").unwrap();
-        let body = Body { hash: BodyHash::of(b"large"), length: 5, source: BodySource::File(path.clone()) };
-        let body = journal.prepare(body).unwrap();
-        assert_eq!(body.source, BodySource::Stored);
-        assert!(!path.exists());
-        let other = journal.spool().unwrap();
+        let file = journal.spool().unwrap();
+        assert!(file.path().exists());
         drop(journal);
-        assert!(!other.exists());
+        assert!(!file.path().exists());
     }
 }

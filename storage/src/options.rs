@@ -33,7 +33,7 @@ impl Default for StoreOptions {
             segment_bytes: 64 * MEBIBYTE,
             checkpoint_interval: Duration::from_secs(5),
             sled_cache_bytes: 64 * MEBIBYTE,
-            large_body_bytes: MEBIBYTE,
+            large_body_bytes: crate::journal::LARGE_BODY_BYTES,
             checked_commits: 20_000,
             faults: None,
         }

@@ -1,10 +1,11 @@
 //! Which lists of commits are accepted, and the records that they become: the same rule for every engine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::AppendError;
+use crate::format::{LIST_BODY_LIMIT, LIST_LIMIT};
 use crate::journal::CommitList;
-use crate::record::{Body, Chain, CommitNumber, Committed, Head, LogId, Record};
+use crate::record::{Body, BodySource, Chain, CommitNumber, Committed, Head, LogId, Record};
 
 /// A commit with its number, its records sealed by their chains.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) fn order(
     first: CommitNumber,
     head_of: &mut dyn FnMut(LogId) -> Result<Head, AppendError>,
 ) -> Result<OrderedList, AppendError> {
+    check_size(&list)?;
     let mut ordered = OrderedList::default();
     for (number, commit) in (first..).zip(list) {
         let mut records: Vec<Record> = Vec::with_capacity(commit.records.len());
@@ -69,4 +71,13 @@ pub(crate) fn order(
         });
     }
     Ok(ordered)
+}
+
+/// What is too large for a group must not be built first.
+fn check_size(list: &CommitList) -> Result<(), AppendError> {
+    let records: usize = list.iter().flat_map(|commit| &commit.records).map(|draft| draft.events.len()).sum();
+    let mut met = HashSet::new();
+    let bodies = list.iter().flat_map(|commit| &commit.bodies).filter(|body| body.source != BodySource::Stored);
+    let bodies: u64 = bodies.filter(|body| met.insert(body.hash)).map(|body| body.length).sum();
+    if records > LIST_LIMIT || bodies > LIST_BODY_LIMIT { Err(AppendError::TooLarge) } else { Ok(()) }
 }

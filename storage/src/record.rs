@@ -1,10 +1,12 @@
 //! What the journal keeps: records of events in logs, written by commits; and bodies, named by their hash.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+use crate::spool::SpoolFile;
 
 /// Which sequence of events: its owner's kind and id. The journal does not know what the kinds mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -136,7 +138,7 @@ pub struct Commit {
     pub author: Author,
     /// What.
     pub records: Vec<RecordDraft>,
-    /// Bodies that the records name and that must be durable with them. A body that is stored already is not written again.
+    /// Bodies that the records name and that must be durable with them, prepared by [`crate::Journal::prepare`]; 16 MiB at most that are not.
     pub bodies: Vec<Body>,
 }
 
@@ -156,8 +158,8 @@ pub struct Body {
 pub enum BodySource {
     /// In memory.
     Memory(Bytes),
-    /// In a file that [`crate::journal::Journal::spool`] named; the journal takes it over (renames, copies or deletes it).
-    File(PathBuf),
+    /// In a file that [`crate::journal::Journal::spool`] made.
+    File(Arc<SpoolFile>),
     /// In the journal already: what [`crate::journal::Journal::prepare`] gives back.
     Stored,
 }

@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::format::BodyPlace;
+use crate::body::{BodyHead, HEAD};
+use crate::files::read_up_to;
+use crate::format::{BodyPlace, Identity};
 use crate::record::BodyHash;
 
 /// How many files are kept open for reading.
@@ -75,21 +77,31 @@ impl Shelf {
         self.directory.join("bodies").join(format!("{hash}.body"))
     }
 
-    /// The file in which a body lies.
-    pub(crate) fn file(&self, hash: BodyHash, place: &BodyPlace) -> io::Result<Arc<File>> {
+    /// A large body's own file, and where in it the body lies: the file says that itself, for the same body may be stored anew with another length.
+    /// `InvalidData` where its head is not whole.
+    pub(crate) fn large(&self, hash: BodyHash, identity: &Identity) -> io::Result<(Arc<File>, BodyPlace)> {
+        let file = File::open(self.large_path(hash))?;
+        let stored = file.metadata()?.len().saturating_sub(LARGE_HEADER);
+        let head = BodyHead::decode(&read_up_to(&file, LARGE_HEADER, HEAD)?, stored, identity);
+        let head = head.filter(|head| head.hash == hash).ok_or(io::ErrorKind::InvalidData)?;
+        Ok((Arc::new(file), BodyPlace { segment: 0, offset: LARGE_HEADER, stored, length: head.length }))
+    }
+
+    /// The file in which a body lies, and where it lies in it.
+    pub(crate) fn file(&self, hash: BodyHash, place: &BodyPlace, identity: &Identity) -> io::Result<(Arc<File>, BodyPlace)> {
         if place.segment == 0 {
-            return File::open(self.large_path(hash)).map(Arc::new);
+            return self.large(hash, identity);
         }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = open.get(&place.segment) {
-            return Ok(Arc::clone(file));
+            return Ok((Arc::clone(file), *place));
         }
         let file = Arc::new(self.open_segment(place.segment)?);
         if open.len() >= OPEN_LIMIT {
             open.clear();
         }
         open.insert(place.segment, Arc::clone(&file));
-        Ok(file)
+        Ok((file, *place))
     }
 
     fn open_segment(&self, number: u64) -> io::Result<File> {

@@ -2,11 +2,16 @@
 //!
 //! Everything in it but the caches can be made again from the segments. sled may err or panic on damage: every call is guarded.
 
+use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::fault::Operation;
+use crate::files::Files;
 use crate::format::{BodyPlace, Taker};
 use crate::record::{BodyHash, Chain, CommitNumber, Head, LogId, Position, Record};
 use crate::snapshot;
@@ -134,42 +139,64 @@ impl Change {
     }
 }
 
+impl From<std::io::Error> for LogError {
+    fn from(error: std::io::Error) -> Self {
+        let text = error.to_string();
+        if error.kind() == std::io::ErrorKind::StorageFull { Self::Full(text) } else { Self::Broken(text) }
+    }
+}
+
+/// How a sled is opened.
+#[derive(Clone, Copy)]
+pub(crate) struct SledOptions<'a> {
+    pub(crate) cache_bytes: u64,
+    /// The store that it belongs to.
+    pub(crate) store: &'a [u8; 16],
+    /// For faults on purpose.
+    pub(crate) files: &'a Files,
+}
+
 /// sled, opened.
 pub(crate) struct SledLog {
     db: ::sled::Db,
+    files: Files,
 }
 
 impl SledLog {
-    /// Opens in a thread of its own: a damaged sled panics.
-    pub(crate) fn open(path: &Path, cache_bytes: u64, store: &[u8; 16]) -> Result<Self, LogError> {
-        let config = ::sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
+    /// Opens in a thread of its own: a damaged sled panics. Nobody else may read what is in it.
+    pub(crate) fn open(path: &Path, options: &SledOptions<'_>) -> Result<Self, LogError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let config = ::sled::Config::new().path(path).cache_capacity(options.cache_bytes).flush_every_ms(None);
         let opened = std::thread::Builder::new().name("sled-open".into()).spawn(move || guard(|| config.open()));
         let log = match opened.map(std::thread::JoinHandle::join) {
-            Ok(Ok(db)) => Self { db: db? },
+            Ok(Ok(db)) => Self { db: db?, files: options.files.clone() },
             Ok(Err(_)) => return broken("sled panicked while it was opened"),
             Err(error) => return broken(format!("no thread: {error}")),
         };
         match log.get(STORE)? {
-            Some(found) if found.as_ref() == store => Ok(log),
+            Some(found) if found.as_ref() == options.store => Ok(log),
             Some(_) => broken("it belongs to another store"),
             None if log.newest()? != 0 => broken("it does not say whose it is"),
             None => {
-                guard(|| log.db.insert(STORE, store.as_slice()))?;
+                guard(|| log.db.insert(STORE, options.store.as_slice()))?;
                 Ok(log)
             }
         }
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<::sled::IVec>, LogError> {
+        self.files.check(Operation::Ask)?;
         guard(|| self.db.get(key))
     }
 
     pub(crate) fn apply(&self, change: Change) -> Result<(), LogError> {
+        self.files.check(Operation::Apply)?;
         guard(|| self.db.apply_batch(change.batch))
     }
 
     /// Hands everything to the operating system; durable only when the files are synced.
     pub(crate) fn flush(&self) -> Result<(), LogError> {
+        self.files.check(Operation::Flush)?;
         guard(|| self.db.flush()).map(|_| ())
     }
 
@@ -275,23 +302,17 @@ impl SledLog {
         BodyPlace::decode(&value).map_or_else(|| broken(format!("the place of body {hash}")), |place| Ok(Some(place)))
     }
 
-    /// The bodies that lie in a part of a segment, as far as sled knows.
-    pub(crate) fn bodies_in(&self, segment: u64, start: u64, end: u64) -> Result<Vec<BodyHash>, LogError> {
+    /// Shows the place of every body that sled knows.
+    pub(crate) fn places(&self, visit: &mut dyn FnMut(BodyHash, &BodyPlace)) -> Result<(), LogError> {
         let mut range = self.db.scan_prefix(b"B");
-        let mut bodies = Vec::new();
         while let Some((key, value)) = guard(|| range.next().transpose())? {
             let hash = key.get(1..).and_then(|rest| Taker(rest).array()).map(BodyHash);
             match hash.zip(BodyPlace::decode(&value)) {
-                Some((hash, place))
-                    if place.segment == segment && place.offset < end && place.offset.saturating_add(place.stored) > start =>
-                {
-                    bodies.push(hash)
-                }
-                Some(_) => {}
+                Some((hash, place)) => visit(hash, &place),
                 None => return broken("a body's place that is none"),
             }
         }
-        Ok(bodies)
+        Ok(())
     }
 
     pub(crate) fn cache(&self, key: &[u8]) -> Result<Option<Bytes>, LogError> {
@@ -321,21 +342,31 @@ impl SledLog {
 
     /// Looks for gaps: every head has its record; of the newest `limit` commits each is there with its records, each of them on its predecessor.
     pub(crate) fn check(&self, limit: u64) -> Result<(), LogError> {
-        for (log, head) in self.logs(&[])? {
-            if self.chain(log, head.position)? != Some(head.chain) {
+        // Before the heads: what is appended meanwhile is not looked at.
+        let newest = self.newest()?;
+        let heads: HashMap<LogId, Head> = self.logs(&[])?.into_iter().collect();
+        for (log, head) in &heads {
+            if self.chain(*log, head.position)? != Some(head.chain) {
                 return broken(format!("log {}/{:016x} does not end at its head", log.kind, log.id));
             }
         }
-        let newest = self.newest()?;
+        let mut met: HashMap<LogId, Head> = HashMap::new();
         for commit in newest.saturating_sub(limit) + 1..=newest {
             let Some(places) = self.commit(commit)? else { return broken(format!("commit {commit} is missing")) };
-            if places.is_empty() {
-                continue;
-            }
-            let Some(records) = self.commit_records(commit)? else { return broken(format!("commit {commit} is not whole")) };
-            for record in records {
-                if self.head(record.log)?.position < record.position {
-                    return broken(format!("log {}/{:016x} goes on behind its head", record.log.kind, record.log.id));
+            for (log, position) in places {
+                let before = position.saturating_sub(1);
+                let chain = match met.get(&log).filter(|met| met.position == before) {
+                    Some(met) => Some(met.chain),
+                    None => self.chain(log, before)?,
+                };
+                match self.record(log, position)?.zip(chain) {
+                    Some((record, chain)) if record.commit == commit && record.chain == record.chain_after(chain) => {
+                        met.insert(log, Head { position, chain: record.chain });
+                    }
+                    _ => return broken(format!("commit {commit} is not whole")),
+                }
+                if heads.get(&log).is_none_or(|head| head.position < position) {
+                    return broken(format!("log {}/{:016x} goes on behind its head", log.kind, log.id));
                 }
             }
         }

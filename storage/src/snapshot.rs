@@ -1,10 +1,11 @@
-//! Values in sled: one over 64 KiB is cut in pieces, for beside a value of some MB small puts wait.
+//! Values in sled: one over 4 KiB is cut in pieces. sled's leaves hold some 16 values, and a leaf over 128 KiB is a file of its own that sled never syncs and
+//! writes anew at each change; beside a value of some MB small puts wait.
 
 use bytes::Bytes;
 
 use crate::format::Taker;
 
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 4 * 1024;
 const WHOLE: u8 = 0;
 const PIECES: u8 = 1;
 

@@ -16,6 +16,9 @@ use crate::format::{
 use crate::record::{BodyHash, CommitNumber};
 use crate::segment;
 
+/// A segment is sealed before it has more bodies than this: its footer, 64 bytes for each of them, is written on somebody's acknowledgement.
+const INDEX_LIMIT: usize = 16 * 1024;
+
 /// A group while it is put together.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -36,9 +39,11 @@ impl Group {
         Self { bytes: vec![0; GROUP_LENGTH], first, count: 0, bodies: Vec::new() }
     }
 
-    /// The entries.
-    pub(crate) fn payload(&self) -> &[u8] {
-        self.bytes.get(GROUP_LENGTH..).unwrap_or_default()
+    /// One with these entries.
+    pub(crate) fn of(first: CommitNumber, count: u32, entries: &[u8]) -> Self {
+        let mut group = Self { count, ..Self::new(first) };
+        group.bytes.extend_from_slice(entries);
+        group
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -68,10 +73,6 @@ impl Group {
         self.bytes.extend_from_slice(content);
     }
 
-    pub(crate) fn zeros(&mut self, count: usize) {
-        self.bytes.resize(self.bytes.len() + count, 0);
-    }
-
     pub(crate) fn body(&mut self, identity: &Identity, hash: BodyHash, bytes: &[u8]) {
         let head = self.bytes.len();
         self.bytes.resize(head + ENTRY_LENGTH, 0);
@@ -83,13 +84,6 @@ impl Group {
         }
         let place = BodyPlace { segment: 0, offset: (start - GROUP_LENGTH) as u64, stored, length: bytes.len() as u64 };
         self.bodies.push((hash, place));
-    }
-
-    /// A body's content as it stood elsewhere.
-    pub(crate) fn stored_body(&mut self, hash: BodyHash, content: &[u8], length: u64) {
-        let offset = (self.bytes.len() + ENTRY_LENGTH - GROUP_LENGTH) as u64;
-        self.entry(EntryKind::Body, content);
-        self.bodies.push((hash, BodyPlace { segment: 0, offset, stored: content.len() as u64, length }));
     }
 
     /// The bytes for a place in a segment.
@@ -205,10 +199,14 @@ impl Stream {
         }
         if self.is_sealed {
             self.follow()?;
-        } else if self.end > HEADER_LENGTH && self.end + group.len() as u64 > self.segment_bytes {
+        } else if self.end > HEADER_LENGTH && self.is_full_with(group) {
             self.roll()?;
         }
         self.put(group)
+    }
+
+    fn is_full_with(&self, group: &Group) -> bool {
+        self.end + group.len() as u64 > self.segment_bytes || self.index.len() + group.bodies.len() > INDEX_LIMIT
     }
 
     fn put(&mut self, group: &mut Group) -> Result<Vec<(BodyHash, BodyPlace)>, WriteError> {
@@ -249,12 +247,8 @@ impl Stream {
     /// Begins the segment behind a sealed one. A failure refuses the group at hand and nothing else: it can be tried again, for nothing that anybody was told
     /// of lies in what it left.
     fn follow(&mut self) -> Result<(), WriteError> {
-        let path = self.directory.join(segment::name(self.number + 1, 0));
-        let removed = match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        removed.and_then(|()| self.begin_next()).map_err(|error| {
+        let left = self.directory.join(segment::name(self.number + 1, 0));
+        self.files.remove(&left).and_then(|()| self.begin_next()).map_err(|error| {
             let reason = format!("segment {} could not be made: {error}", self.number + 1);
             WriteError::Refused { is_full: error.kind() == io::ErrorKind::StorageFull, reason }
         })

@@ -1,13 +1,14 @@
 //! What the segments on disk say: where each ends, what is damaged, what is only a torn tail.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use crate::apply::contents;
+use crate::apply::{Contents, bodies};
 use crate::error::OpenError;
 use crate::files::read_up_to;
-use crate::format::{BodyPlace, GroupHeader, HEADER_LENGTH, HeaderError, Identity, SegmentHeader, Taker};
+use crate::format::{BodyPlace, GROUP_LENGTH, GroupHeader, HEADER_LENGTH, HeaderError, Identity, SegmentHeader, Taker};
 use crate::record::{BodyHash, CommitNumber};
 use crate::scan::{Extent, Found, scan};
 use crate::segment;
@@ -26,6 +27,13 @@ pub(crate) struct Span {
     pub(crate) end: u64,
 }
 
+impl Span {
+    /// Whether it is seen without reading it that something is missing.
+    pub(crate) fn is_visibly_damaged(&self) -> bool {
+        self.header.is_none() || self.length < self.end
+    }
+}
+
 /// A damaged part of a segment that is not a torn tail.
 #[derive(Clone, Debug)]
 pub(crate) struct Damage {
@@ -37,17 +45,24 @@ pub(crate) struct Damage {
     pub(crate) first: CommitNumber,
     /// The first commit behind it; equal to `first` where no commit is missing.
     pub(crate) next: CommitNumber,
+    /// Its header, where it is one group and that is whole.
+    pub(crate) header: Option<GroupHeader>,
     is_behind_all: bool,
 }
 
 impl Damage {
-    pub(crate) fn without_commits(span: usize, start: u64, end: u64, first: CommitNumber) -> Self {
-        Self { span, start, end, first, next: first, is_behind_all: true }
-    }
-
     pub(crate) fn lost(&self) -> std::ops::Range<CommitNumber> {
         self.first..self.next
     }
+}
+
+/// How what lies at the end of the last segment is to be understood.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tail {
+    /// A crash may have cut it off. sled holds the commits up to this one.
+    Open(CommitNumber),
+    /// All of it was on disk once, up to this commit.
+    Closed(CommitNumber),
 }
 
 /// What a walk over segments found.
@@ -65,6 +80,17 @@ pub(crate) struct Examination {
     /// Up to where the last segment is known to be on disk.
     pub(crate) synced_offset: u64,
     pub(crate) groups: u64,
+    /// The bodies of the last segment.
+    pub(crate) index: Vec<(BodyHash, BodyPlace)>,
+    /// Groups that may hold what the checkpoint does not cover, ascending: span, offset and last commit.
+    unapplied: VecDeque<(usize, u64, CommitNumber)>,
+}
+
+impl Examination {
+    /// Span and offset of the first group that the checkpoint does not cover.
+    pub(crate) fn first_unapplied(&self) -> Option<(usize, u64)> {
+        self.unapplied.front().map(|(span, offset, _)| (*span, *offset))
+    }
 }
 
 fn failed(path: &Path, error: &io::Error) -> OpenError {
@@ -91,7 +117,7 @@ pub(crate) fn spans(directory: &Path, identity: &Identity) -> Result<Vec<Span>, 
             }
             Err(HeaderError::Damaged) => None,
         };
-        let mut missing = spans.last().map_or(listed.number, |last| last.number + 1);
+        let mut missing = spans.last().map_or(1, |last| last.number + 1);
         while missing < listed.number {
             spans.push(Span { number: missing, generation: 0, file: None, header: None, length: 0, end: HEADER_LENGTH });
             missing += 1;
@@ -114,6 +140,12 @@ pub(crate) fn spans(directory: &Path, identity: &Identity) -> Result<Vec<Span>, 
         }
     }
     Ok(spans)
+}
+
+/// The last span behind whose header all of commit `first` and what was written ahead of it must lie.
+pub(crate) fn span_before(spans: &[Span], first: CommitNumber) -> usize {
+    let is_before = |span: &Span| span.header.is_some_and(|header| header.predecessor_commit + 1 < first);
+    spans.iter().rposition(is_before).unwrap_or(0)
 }
 
 fn groups(span: &Span, identity: &Identity, visit: &mut dyn FnMut(u64, &GroupHeader)) -> io::Result<()> {
@@ -156,32 +188,31 @@ struct Walk {
 }
 
 impl Walk {
+    /// Bytes that are no group at all, or the beginning of one.
     fn damage(&mut self, span: usize, start: u64, end: u64) {
-        if let Some(last) = self.examination.damages.last_mut()
-            && last.span == span
-            && last.end == start
-            && last.next == last.first
-        {
-            last.end = end;
-            return;
+        let damages = &mut self.examination.damages;
+        match damages.last_mut() {
+            Some(last) if last.span == span && last.end == start && last.header.is_none() => last.end = end,
+            _ => {
+                let (first, next) = (self.expected, self.expected);
+                damages.push(Damage { span, start, end, first, next, header: None, is_behind_all: true });
+            }
         }
-        let (first, next) = (self.expected, self.expected);
-        self.pending = Some(self.examination.damages.len());
-        self.examination.damages.push(Damage { span, start, end, first, next, is_behind_all: true });
+        self.pending = damages.len().checked_sub(1);
     }
 
     /// The commits before `first` that were not met are missing.
     fn reach(&mut self, span: usize, offset: u64, first: CommitNumber) {
-        if first <= self.expected {
-            return;
+        if first > self.expected {
+            if self.pending.is_none() {
+                self.damage(span, offset, offset);
+            }
+            if let Some(damage) = self.pending.and_then(|index| self.examination.damages.get_mut(index)) {
+                damage.next = first;
+            }
+            self.expected = first;
         }
-        if self.pending.is_none() {
-            self.damage(span, offset, offset);
-        }
-        if let Some(damage) = self.pending.take().and_then(|index| self.examination.damages.get_mut(index)) {
-            damage.next = first;
-        }
-        self.expected = first;
+        self.pending = None;
     }
 
     fn marks(&mut self, header: &GroupHeader) {
@@ -189,39 +220,46 @@ impl Walk {
         self.examination.synced_offset = self.examination.synced_offset.max(header.synced_offset);
     }
 
+    fn group(&mut self, span: usize, offset: u64, header: &GroupHeader) {
+        let examination = &mut self.examination;
+        examination.groups += 1;
+        examination.damages.iter_mut().for_each(|damage| damage.is_behind_all = false);
+        // One without commits has the number of the next commit.
+        examination.unapplied.push_back((span, offset, header.first.max(header.next().saturating_sub(1))));
+        while examination.unapplied.front().is_some_and(|(_, _, last)| *last <= examination.checkpoint) {
+            examination.unapplied.pop_front();
+        }
+    }
+
     fn found(&mut self, span: usize, found: &Found<'_>) {
         match found {
             Found::Group { offset, header, .. } => {
-                self.examination.groups += 1;
                 self.marks(header);
                 self.reach(span, *offset, header.first);
                 self.expected = self.expected.max(header.next());
-                self.pending = None;
-                for damage in &mut self.examination.damages {
-                    damage.is_behind_all = false;
-                }
+                self.group(span, *offset, header);
             }
-            Found::Damage { start, end, header } => {
-                if let Some(header) = header {
-                    self.marks(header);
-                }
-                self.damage(span, *start, *end);
+            Found::Damage { start, end, header: Some(header) } => {
+                self.marks(header);
+                self.reach(span, *start, header.first);
+                let is_all_there = end - start == GROUP_LENGTH as u64 + header.length;
+                let (first, next, header) = (header.first, header.next(), is_all_there.then_some(*header));
+                let damages = &mut self.examination.damages;
+                damages.push(Damage { span, start: *start, end: *end, first, next, header, is_behind_all: true });
+                self.pending = damages.len().checked_sub(1).filter(|_| !is_all_there);
+                self.expected = self.expected.max(next);
             }
+            Found::Damage { start, end, header: None } => self.damage(span, *start, *end),
         }
     }
 }
 
-/// Walks the spans from index `from` on. `known` is the newest commit that sled holds: what lies up to there was on disk.
-pub(crate) fn examine(spans: &[Span], from: usize, identity: &Identity, known: CommitNumber) -> io::Result<Examination> {
-    examine_with(spans, from, identity, known, &mut |_, _| Ok(()))
-}
-
-/// [`examine`], showing all that it finds.
-pub(crate) fn examine_with(
+/// Walks the spans from index `from` on and shows all that it finds.
+pub(crate) fn examine(
     spans: &[Span],
     from: usize,
     identity: &Identity,
-    known: CommitNumber,
+    tail: Tail,
     visit: &mut dyn FnMut(&Span, &Found<'_>) -> io::Result<()>,
 ) -> io::Result<Examination> {
     let first = spans.get(from).and_then(|span| span.header).map_or(1, |header| header.predecessor_commit + 1);
@@ -233,13 +271,25 @@ pub(crate) fn examine_with(
                 walk.examination.checkpoint = walk.examination.checkpoint.max(header.checkpoint);
                 walk.reach(index, HEADER_LENGTH, header.predecessor_commit + 1);
             }
-            None => walk.damage(index, 0, HEADER_LENGTH),
+            None => {
+                // What is missing at the end of the segment before it has its place there.
+                let pending = walk.pending;
+                walk.damage(index, 0, HEADER_LENGTH);
+                walk.pending = pending.or(walk.pending);
+            }
         }
         let end = span.end.min(span.length);
         if let Some(file) = &span.file {
             let extent = Extent { file, identity, segment: span.number, from: HEADER_LENGTH, end };
             scan::<io::Error>(&extent, &mut |found| {
                 walk.found(index, &found);
+                if let Found::Group { offset, payload, .. } = &found
+                    && index + 1 == spans.len()
+                {
+                    let found = bodies(span.number, *offset, payload, identity).map_err(io::Error::other)?;
+                    let own = found.places.into_iter().filter(|(_, place)| place.segment == span.number);
+                    walk.examination.index.extend(own);
+                }
                 visit(span, &found)
             })?;
         }
@@ -249,76 +299,83 @@ pub(crate) fn examine_with(
     }
     let Walk { mut examination, expected, .. } = walk;
     examination.newest = expected - 1;
-    tail(&mut examination, spans, known);
+    close(&mut examination, spans, tail);
     Ok(examination)
 }
 
-/// Tells the torn tail of the last segment from damage.
-fn tail(examination: &mut Examination, spans: &[Span], known: CommitNumber) {
+/// Tells the torn tail of the last segment from damage, and finds commits that are missing at the end.
+fn close(examination: &mut Examination, spans: &[Span], tail: Tail) {
     let Some(last) = spans.len().checked_sub(1) else { return };
     let end = spans.get(last).map_or(0, |span| span.end);
-    let synced = examination.synced_offset;
     examination.cut = end;
-    let is_torn =
-        |damage: &Damage| damage.span == last && damage.start >= HEADER_LENGTH && damage.start >= synced && damage.first > known;
-    if let Some(index) = examination.damages.iter().position(is_torn) {
-        let at = examination.damages.get(index).map(|damage| (damage.start, damage.first));
-        examination.damages.truncate(index);
-        if let Some((start, first)) = at {
-            (examination.cut, examination.torn_bytes, examination.newest) = (start, end - start, first - 1);
+    let known = match tail {
+        Tail::Closed(known) => known,
+        Tail::Open(known) => {
+            tear(examination, last, known);
+            known
         }
-    }
+    };
     if known > examination.newest {
-        // sled has more than the segments: the end is missing, or what is left of it is damaged.
-        let at_end =
-            examination.damages.last_mut().filter(|damage| damage.span == last && damage.is_behind_all && damage.end == end);
-        let (first, next) = (examination.newest + 1, known + 1);
-        match at_end {
+        let (first, next, cut) = (examination.newest + 1, known + 1, examination.cut);
+        let at_end = examination.damages.last_mut();
+        let at_end = at_end.filter(|damage| damage.span == last && damage.is_behind_all && damage.end == cut);
+        match at_end.filter(|damage| damage.header.is_none()) {
             Some(damage) => damage.next = next,
             None => {
-                let cut = examination.cut;
-                examination.damages.push(Damage { span: last, start: cut, end: cut, first, next, is_behind_all: true });
+                let damage = Damage { span: last, start: cut, end: cut, first, next, header: None, is_behind_all: true };
+                examination.damages.push(damage);
             }
         }
         examination.newest = known;
     }
 }
 
-impl Damage {
-    /// Whether nothing lies behind it, so that what it held can be written again at the end.
-    pub(crate) fn is_at_end(&self, spans: &[Span], cut: u64) -> bool {
-        self.span + 1 == spans.len() && self.is_behind_all && self.end == cut && self.start >= HEADER_LENGTH
+/// Cuts what was never acknowledged: damage behind everything that is known to have been on disk, and all that lies behind it.
+fn tear(examination: &mut Examination, last: usize, known: CommitNumber) {
+    let known = known.max(examination.checkpoint);
+    let synced = examination.synced_offset.max(HEADER_LENGTH);
+    let is_torn = |damage: &Damage| damage.span == last && damage.start >= synced && damage.first > known;
+    let Some(index) = examination.damages.iter().position(is_torn) else { return };
+    if let Some(damage) = examination.damages.drain(index..).next() {
+        examination.torn_bytes = examination.cut - damage.start;
+        (examination.cut, examination.newest) = (damage.start, damage.first - 1);
     }
 }
 
-/// Looks for a body in the footers of the sealed segments.
+/// Looks for a body in the sealed segments, by their footers.
 pub(crate) fn search_footers(directory: &Path, identity: &Identity, hash: BodyHash) -> io::Result<Option<BodyPlace>> {
     let spans = spans(directory, identity).map_err(io::Error::other)?;
-    for span in spans.iter().rev() {
-        let footer = footer(span, identity)?;
-        if let Some((_, place)) = footer.into_iter().find(|(known, _)| *known == hash) {
+    for span in spans.iter().rev().skip(1) {
+        if let Some((_, place)) = bodies_of(span, identity)?.into_iter().find(|(known, _)| *known == hash) {
             return Ok(Some(place));
         }
     }
     Ok(None)
 }
 
-/// The bodies that a sealed segment's footer names; none where there is no whole footer.
-pub(crate) fn footer(span: &Span, identity: &Identity) -> io::Result<Vec<(BodyHash, BodyPlace)>> {
+/// The bodies of a sealed segment: by its footer, or by a walk where healing left none.
+pub(crate) fn bodies_of(span: &Span, identity: &Identity) -> io::Result<Vec<(BodyHash, BodyPlace)>> {
     let Some(file) = &span.file else { return Ok(Vec::new()) };
     let length = read_up_to(file, span.end.saturating_sub(8), 8)?;
-    let Some(start) =
-        Taker(&length).u64().and_then(|length| span.end.checked_sub(length)).filter(|start| *start >= HEADER_LENGTH)
-    else {
-        return Ok(Vec::new());
-    };
-    let mut bodies = Vec::new();
-    let extent = Extent { file, identity, segment: span.number, from: start, end: span.end };
+    let start = Taker(&length).u64().and_then(|length| span.end.checked_sub(length)).filter(|start| *start >= HEADER_LENGTH);
+    let mut footer = None;
+    if let Some(start) = start {
+        visit_bodies(span, file, identity, start, &mut |contents| footer = contents.index)?;
+    }
+    if let Some(footer) = footer {
+        return Ok(footer);
+    }
+    let mut found = Vec::new();
+    visit_bodies(span, file, identity, HEADER_LENGTH, &mut |contents| found.extend(contents.places))?;
+    Ok(found)
+}
+
+fn visit_bodies(span: &Span, file: &File, identity: &Identity, from: u64, visit: &mut dyn FnMut(Contents)) -> io::Result<()> {
+    let extent = Extent { file, identity, segment: span.number, from, end: span.end.min(span.length) };
     scan::<io::Error>(&extent, &mut |found| {
         if let Found::Group { offset, payload, .. } = found {
-            bodies.extend(contents(span.number, offset, payload, identity).map_err(io::Error::other)?.index);
+            visit(bodies(span.number, offset, payload, identity).map_err(io::Error::other)?);
         }
         Ok(())
-    })?;
-    Ok(bodies)
+    })
 }

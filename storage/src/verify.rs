@@ -1,23 +1,23 @@
 //! `log verify`: walks all segments and sled, says what is damaged and whose it is, and mends what can be mended.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
 
-use crate::apply::{Applier, contents};
+use crate::apply::contents;
 use crate::body;
 use crate::error::ReadError;
 use crate::format::BodyPlace;
-use crate::heal::{self, Healer, Mendable, Salvaged};
+use crate::heal::{Healer, Verdict};
 use crate::record::{BodyHash, CommitNumber, Head, LogId, Position, Record};
-use crate::recovery;
+use crate::remake::Maker;
 use crate::scan::Found;
 use crate::sled::{LogError, SledLog};
-use crate::store::{ReadLog, Shared, Store, Writer, lock};
-use crate::stream::{Group, WriteError};
-use crate::survey::{Damage, Span, examine_with, footer, spans};
+use crate::store::{ReadLog, Shared, Store, lock};
+use crate::stream::Stream;
+use crate::survey::{Damage, Span, Tail, bodies_of, examine, spans};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,37 +72,35 @@ struct Check<'a> {
 
 impl Store {
     /// Walks all segments and sled: checksums, chains, heads, the hash of every body. With `is_healing` damaged parts of segments are written anew with
-    /// records from sled, and a sled that is wrong is made again. The store goes on serving; appends wait only while something is mended.
+    /// records from sled, and a sled that is wrong is made again. The store goes on serving: appends wait only while a new segment is begun, and while a new sled
+    /// takes the place of the old one.
     ///
     /// # Errors
     /// The disk failed; what is merely damaged is in the report.
     pub fn verify(&self, is_healing: bool) -> Result<VerifyReport, ReadError> {
         let shared = &self.shared;
-        let (number, end, newest) = {
-            let writer = lock(&shared.writer);
-            (writer.stream.number, writer.stream.end, writer.stream.newest)
-        };
-        let mut found = shared.spans()?;
-        found.retain(|span| span.number <= number);
-        if let Some(last) = found.last_mut() {
-            last.end = end;
-        }
+        let _one_at_a_time = lock(&shared.healing);
+        let end = shared.written();
+        let found = shared.spans_up_to(&end)?;
         let mut check =
             Check { shared, report: VerifyReport::default(), heads: HashMap::new(), doubts: Vec::new(), large: HashSet::new() };
-        let damages = check.walk(&found, newest)?;
+        let damages = check.walk(&found, end.newest)?;
         check.heads()?;
         let Check { mut report, doubts, .. } = check;
         report.segments = found.len() as u64;
         report.bytes = found.iter().map(|span| span.end).sum();
-        for damage in &damages {
-            report.findings.push(shared.describe(&found, damage)?);
-        }
+        let mut findings = shared.describe(&found, &damages)?;
         if is_healing && !damages.is_empty() {
-            shared.heal(&mut report.findings)?;
+            let from = if doubts.is_empty() { found.len() } else { 0 };
+            let verdicts = shared.heal(found, from, &end, &damages)?;
+            for (finding, verdict) in findings.iter_mut().zip(verdicts) {
+                finding.is_healed = verdict.is_mended;
+            }
         }
+        report.findings.extend(findings);
         if !doubts.is_empty() {
             let can_heal = is_healing && report.findings.iter().all(|finding| finding.is_healed || finding.records.is_empty());
-            let is_healed = can_heal && shared.remake()?;
+            let is_healed = can_heal && shared.remake();
             report.findings.extend(doubts.into_iter().map(|finding| Finding { is_healed, ..finding }));
         }
         Ok(report)
@@ -112,19 +110,15 @@ impl Store {
 impl Check<'_> {
     fn walk(&mut self, spans: &[Span], newest: CommitNumber) -> Result<Vec<Damage>, ReadError> {
         let identity = *self.shared.identity();
-        let examination = examine_with(spans, 0, &identity, newest, &mut |span, found| {
+        // All of it was written by this process or made whole at its start: nothing is a torn tail.
+        let examination = examine(spans, 0, &identity, Tail::Closed(newest), &mut |span, found| {
             if let Found::Group { offset, payload, .. } = found {
                 self.group(span, *offset, payload).map_err(io::Error::other)?;
             }
             Ok(())
         });
-        let mut examination = examination.map_err(failed)?;
+        let examination = examination.map_err(failed)?;
         self.report.groups = examination.groups;
-        // All of it was written by this process: what looks like a torn tail is a note or a body whose damage no commit tells of.
-        if examination.torn_bytes > 0 {
-            let (start, end) = (examination.cut, examination.cut + examination.torn_bytes);
-            examination.damages.push(Damage::without_commits(spans.len().saturating_sub(1), start, end, newest + 1));
-        }
         Ok(examination.damages)
     }
 
@@ -171,12 +165,8 @@ impl Check<'_> {
             if !self.large.insert(hash) {
                 return Ok(());
             }
-            self.shared
-                .shelf
-                .file(hash, place)
-                .map_err(failed)
-                .and_then(|file| body::read(&file, place, hash, self.shared.identity()))
-                .ok()
+            let file = self.shared.shelf.large(hash, self.shared.identity());
+            file.ok().and_then(|(file, place)| body::read(&file, &place, hash, self.shared.identity()).ok())
         } else {
             let start = (place.offset - offset) as usize - crate::format::GROUP_LENGTH;
             let content = payload.get(start..start + place.stored as usize).map(Bytes::copy_from_slice);
@@ -218,121 +208,120 @@ impl Check<'_> {
     }
 }
 
+/// Up to where the segments were written at one moment.
+struct Written {
+    number: u64,
+    end: u64,
+    newest: CommitNumber,
+}
+
+impl Written {
+    fn by(stream: &Stream) -> Self {
+        Self { number: stream.number, end: stream.end, newest: stream.newest }
+    }
+}
+
 impl Shared {
-    fn spans(&self) -> Result<Vec<Span>, ReadError> {
-        spans(&self.home.directory.join("segments"), self.identity()).map_err(failed)
+    fn written(&self) -> Written {
+        Written::by(&lock(&self.writer).stream)
+    }
+
+    fn spans_up_to(&self, written: &Written) -> Result<Vec<Span>, ReadError> {
+        let mut found = spans(&self.home.directory.join("segments"), self.identity()).map_err(failed)?;
+        found.retain(|span| span.number <= written.number);
+        if let Some(last) = found.last_mut() {
+            last.end = written.end;
+        }
+        Ok(found)
     }
 
     /// Asks sled without ending the server where it is wrong: that is what is being found out.
     fn peek<T>(&self, ask: impl Fn(&SledLog) -> Result<T, LogError>) -> Result<T, LogError> {
-        let read_log = self.read_log.read().unwrap_or_else(PoisonError::into_inner);
-        read_log.log.as_ref().map_or_else(|| Err(LogError::Full("sled is not open".into())), ask)
+        self.with_log(ask).1
     }
 
     fn read_whole(&self, hash: BodyHash) -> Result<Bytes, ReadError> {
         let place = self.peek(|log| log.place(hash)).map_err(failed)?.ok_or(ReadError::NoSuchBody)?;
-        let file = self.shelf.file(hash, &place).map_err(failed)?;
+        let (file, place) = self.shelf.file(hash, &place, self.identity()).map_err(failed)?;
         body::read(&file, &place, hash, self.identity())
     }
 
-    /// The records and bodies that a damaged part holds.
-    fn describe(&self, spans: &[Span], damage: &Damage) -> Result<Finding, ReadError> {
-        let span = spans.get(damage.span);
-        let number = span.map_or(0, |span| span.number);
-        let mut records = Vec::new();
-        for commit in damage.lost().take(100_000) {
-            records.extend(self.peek(|log| log.commit(commit)).unwrap_or_default().unwrap_or_default());
+    /// The records and bodies that damaged parts hold.
+    fn describe(&self, spans: &[Span], damages: &[Damage]) -> Result<Vec<Finding>, ReadError> {
+        let mut bodies: Vec<BTreeSet<BodyHash>> = vec![BTreeSet::new(); damages.len()];
+        let numbers: Vec<u64> = damages.iter().map(|damage| spans.get(damage.span).map_or(0, |span| span.number)).collect();
+        let parts = || damages.iter().zip(&numbers);
+        let mut put = |hash: BodyHash, place: &BodyPlace| {
+            let overlaps =
+                |damage: &Damage| place.offset < damage.end && place.offset.saturating_add(place.stored) > damage.start;
+            for ((damage, number), bodies) in parts().zip(&mut bodies) {
+                if place.segment == *number && overlaps(damage) {
+                    bodies.insert(hash);
+                }
+            }
+        };
+        if !damages.is_empty() {
+            // A sled that fails while it is asked knows nothing more.
+            let known = std::cell::RefCell::new(&mut put);
+            let _ = self.peek(|log| log.places(&mut |hash, place| known.borrow_mut()(hash, place)));
         }
-        let mut bodies = self.peek(|log| log.bodies_in(number, damage.start, damage.end)).unwrap_or_default();
-        let named = span.map(|span| footer(span, self.identity())).transpose().map_err(failed)?.unwrap_or_default();
-        let is_inside = |place: &BodyPlace| place.offset < damage.end && place.offset.saturating_add(place.stored) > damage.start;
-        bodies.extend(named.into_iter().filter(|(_, place)| is_inside(place)).map(|(hash, _)| hash));
-        bodies.sort_unstable();
-        bodies.dedup();
-        bodies.retain(|hash| self.read_whole(*hash).is_err());
-        let what = format!(
-            "segment {number}, bytes {} to {}: damaged; {} records and {} bodies lay there",
-            damage.start,
-            damage.end,
-            records.len(),
-            bodies.len()
-        );
-        Ok(Finding { what, records, bodies, is_healed: false })
+        let damaged: BTreeSet<usize> = damages.iter().map(|damage| damage.span).collect();
+        for span in damaged.iter().filter_map(|span| spans.get(*span)) {
+            bodies_of(span, self.identity()).map_err(failed)?.iter().for_each(|(hash, place)| put(*hash, place));
+        }
+        let finding = |((damage, number), bodies): ((&Damage, &u64), BTreeSet<BodyHash>)| {
+            let commits = damage.lost().take(100_000);
+            let records: Vec<_> =
+                commits.flat_map(|commit| self.peek(|log| log.commit(commit)).unwrap_or_default().unwrap_or_default()).collect();
+            let bodies: Vec<_> = bodies.into_iter().filter(|hash| self.read_whole(*hash).is_err()).collect();
+            let (start, end, lost) = (damage.start, damage.end, bodies.len());
+            let what = format!(
+                "segment {number}, bytes {start} to {end}: damaged; {} records lay there, {lost} bodies are lost",
+                records.len()
+            );
+            Finding { what, records, bodies, is_healed: false }
+        };
+        Ok(parts().zip(bodies).map(finding).collect())
     }
 
-    /// Writes damaged parts anew. Appends wait: the end of the newest segment must not move, and that segment is sealed first.
-    fn heal(&self, findings: &mut [Finding]) -> Result<(), ReadError> {
-        let mut writer = lock(&self.writer);
-        writer.stream.roll().map_err(|error| match error {
-            WriteError::Refused { reason, .. } => ReadError::Failed(reason),
-            WriteError::Unknown(reason) => {
-                self.end(&reason);
-                ReadError::Failed(reason)
+    /// Writes damaged parts anew. Only a segment that nobody writes to is mended: the newest one is sealed first where it is damaged.
+    fn heal(&self, found: Vec<Span>, from: usize, written: &Written, damages: &[Damage]) -> Result<Vec<Verdict>, ReadError> {
+        let mut found = found;
+        if damages.iter().any(|damage| damage.span + 1 == found.len()) {
+            let mut writer = lock(&self.writer);
+            if writer.stream.number == written.number {
+                writer.stream.roll().map_err(|error| ReadError::Failed(self.refusal(error).to_string()))?;
             }
-        })?;
-        let found = self.spans()?;
-        let known = writer.stream.newest;
-        let examination = crate::survey::examine(&found, 0, self.identity(), known).map_err(failed)?;
-        let mut displaced = Vec::new();
-        let mut by_span: Vec<(usize, Vec<Mendable>)> = Vec::new();
-        let mut is_all = true;
-        for damage in examination.damages {
-            let Ok(Some(records)) = self.peek(|log| heal::records(log, damage.lost())) else {
-                is_all = false;
-                continue;
-            };
-            match by_span.last_mut() {
-                Some((span, list)) if *span == damage.span => list.push((damage, records)),
-                _ => by_span.push((damage.span, vec![(damage, records)])),
-            }
+            drop(writer);
+            found = spans(&self.home.directory.join("segments"), self.identity()).map_err(failed)?;
+            found.retain(|span| span.number <= written.number);
         }
         let healer = Healer { files: &self.files, directory: &self.home.directory, identity: self.identity() };
-        for (index, damages) in by_span {
-            let end = index.checked_sub(1).and_then(|before| found.get(before)).map_or(0, |before| before.end);
-            let first = damages.first().map_or(0, |(damage, _)| damage.first.saturating_sub(1));
-            if let Some(span) = found.get(index) {
-                displaced.extend(healer.span(span, (end, first), &damages).map_err(failed)?.displaced);
-            }
-        }
+        let healed = self.peek(|log| Ok(healer.heal(&found, from, damages, Some(log)))).map_err(failed)?;
         self.shelf.forget();
-        self.places.forget();
-        self.put_again(&mut writer, displaced)?;
-        findings.iter_mut().for_each(|finding| finding.is_healed = is_all);
-        Ok(())
+        healed.map_err(failed)
     }
 
-    /// Writes bodies that had to make room at the end of the stream.
-    fn put_again(&self, writer: &mut Writer, bodies: Vec<Salvaged>) -> Result<(), ReadError> {
-        let mut group = Group::new(writer.stream.newest + 1);
-        bodies.iter().for_each(|body| group.stored_body(body.hash, &body.content, body.length));
-        if group.is_empty() {
-            return Ok(());
-        }
-        let places = writer.stream.write(&mut group).map_err(|error| match error {
-            WriteError::Refused { reason, .. } | WriteError::Unknown(reason) => ReadError::Failed(reason),
-        })?;
-        self.peek(|log| Applier::new(log, self.identity(), group.first).written(&group, &places)).map_err(failed)
-    }
-
-    /// Makes sled again from the segments while readers wait.
-    fn remake(&self) -> Result<bool, ReadError> {
-        let mut writer = lock(&self.writer);
-        let found = self.spans()?;
-        let mut read_log = self.read_log.write().unwrap_or_else(PoisonError::into_inner);
-        let epoch = read_log.epoch + 1;
-        read_log.log = None;
-        match recovery::remake(&self.home, &self.options, &self.files, &found, writer.stream.end) {
-            Ok((log, _)) => {
-                *read_log = ReadLog { log: Some(log), epoch };
-                writer.heads.clear();
-                self.places.forget();
-                Ok(true)
-            }
-            Err(error) => {
-                drop(read_log);
-                self.doubt(&error.to_string());
-                Ok(false)
-            }
-        }
+    /// Makes sled again from the segments; whether it could. Readers have the old one meanwhile, and commits go on; only for the last of them, and while the new one
+    /// takes the old one's place, both wait.
+    fn remake(&self) -> bool {
+        let maker = Maker { home: &self.home, options: &self.options, files: &self.files };
+        let made = || -> Result<(), String> {
+            let written = self.written();
+            let found = self.spans_up_to(&written).map_err(|error| error.to_string())?;
+            let log = maker.begin().map_err(|error| error.to_string())?;
+            maker.fill(&log, &found, 1, written.end).map_err(|error| error.to_string())?;
+            let mut writer = lock(&self.writer);
+            let found = self.spans_up_to(&Written::by(&writer.stream)).map_err(|error| error.to_string())?;
+            maker.fill(&log, &found, written.newest + 1, writer.stream.end).map_err(|error| error.to_string())?;
+            let mut read_log = self.read_log.write().unwrap_or_else(PoisonError::into_inner);
+            let epoch = read_log.epoch + 1;
+            read_log.log = None;
+            *read_log = ReadLog { log: Some(maker.swap(log).map_err(|error| error.to_string())?), epoch };
+            writer.heads.clear();
+            self.places.forget_all();
+            Ok(())
+        };
+        made().map_err(|reason| self.doubt(&reason)).is_ok()
     }
 }

@@ -7,7 +7,7 @@ use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
 use carillon_storage::codec::CodecError;
 use carillon_storage::{
-    AppendError, Author, Body, BodySource, Commit, CommitList, Committed, Journal, LogId, Position, ReadError, Record,
+    AppendError, Author, BodySource, Commit, CommitList, Committed, Journal, LogId, Position, ReadError, Record,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -76,6 +76,9 @@ pub struct JournalActor {
 impl JournalActor {
     /// Starts the actor in front of `store`, on the calling thread.
     pub fn start(store: Arc<dyn Journal>, placement: &Placement, ending: &Ending) -> JournalHandle {
+        // Whoever finds out: a read, a checkpoint and a verification too, when nobody writes.
+        let told = ending.clone();
+        store.on_fatal(Arc::new(move |reason| told.trigger(reason)));
         let actor = Self {
             store: Arc::clone(&store),
             writer: placement.lane("journal"),
@@ -113,24 +116,21 @@ impl JournalActor {
         self.under_way = Some(group);
         let store = Arc::clone(&self.store);
         let began = Instant::now();
-        let flush = self.writer.run(move || {
-            let answers = store.append(lists);
-            (answers, store.fatal())
-        });
+        let flush = self.writer.run(move || store.append(lists));
         context.spawn(wrap_future(flush).map(move |outcome, actor: &mut Self, context: &mut Context<Self>| {
             let flush_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             tracing::debug!(name: "journal.group", commits, records, bytes, flush_us);
-            let (answers, fatal) = outcome.unwrap_or_else(|fault| (Vec::new(), Some(format!("the journal's writer: {fault}"))));
-            actor.decide(answers, fatal);
+            let answers = outcome.unwrap_or_else(|fault| {
+                actor.ending.trigger(format!("the journal's writer: {fault}"));
+                Vec::new()
+            });
+            actor.decide(answers);
             actor.pump(context);
         }));
     }
 
     /// The group under way is decided.
-    fn decide(&mut self, outcomes: Vec<Result<Vec<Committed>, AppendError>>, fatal: Option<String>) {
-        if let Some(reason) = fatal {
-            self.ending.trigger(reason);
-        }
+    fn decide(&mut self, outcomes: Vec<Result<Vec<Committed>, AppendError>>) {
         let group = self.under_way.take().unwrap_or_default();
         let mut outcomes = outcomes.into_iter();
         for answer in group.answers {
@@ -295,18 +295,6 @@ impl JournalHandle {
             }
         };
         self.placement.run(find).await?.map_err(|error: ReadError| error.into())
-    }
-
-    /// Makes a large body durable ahead of its commit, in the pool: see [`Journal::prepare`].
-    ///
-    /// # Errors
-    /// As an append's.
-    pub async fn prepare(&self, body: Body) -> Result<Body, Fault> {
-        if !matches!(body.source, BodySource::File(_)) {
-            return Ok(body);
-        }
-        let store = Arc::clone(&self.store);
-        self.placement.run(move || store.prepare(body)).await?.map_err(Fault::from)
     }
 
     /// Finishes what was accepted and leaves a checkpoint. Later appends are refused.

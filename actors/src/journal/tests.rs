@@ -80,6 +80,18 @@ fn a_journal_that_cannot_tell_is_the_servers_end() {
 }
 
 #[test]
+fn a_journal_that_a_read_finds_broken_ends_the_server_at_once() {
+    simulate(async {
+        let store = Watched::new();
+        let (journal, ending) = start(&store);
+        store.break_down("tried");
+        store.tell();
+        assert_eq!((ending.wait().await.as_str(), store.flushes()), ("tried", 0));
+        assert!(matches!(journal.append(vec![commit(LOG, 0, 1)]).await, Err(AppendError::Unknown(_))));
+    });
+}
+
+#[test]
 fn a_panic_in_the_writer_is_the_servers_end() {
     simulate(async {
         let store = Watched::new();

@@ -1,12 +1,12 @@
 //! The messages of an APPEND while they arrive: small ones in memory, large ones in a file, none larger than the limit.
 
-use std::io::Write;
+use std::sync::Arc;
 
-use crate::arrival::{Content, Spooled};
+use carillon_storage::{Journal, SpoolFile};
+
+use crate::arrival::Content;
 use crate::placement::Placement;
 use crate::refusal::Fault;
-use carillon_storage::Journal;
-use std::sync::Arc;
 
 /// Bytes that are collected before they are written to the file.
 const PIECE_BYTES: usize = 256 << 10;
@@ -21,7 +21,8 @@ pub struct Arriving {
 
 struct Message {
     memory: Vec<u8>,
-    file: Option<(Spooled, Arc<std::fs::File>)>,
+    /// Taken out while it is written to.
+    file: Option<SpoolFile>,
     has_nul: bool,
 }
 
@@ -39,9 +40,10 @@ impl Arriving {
         let mut message = Message { memory: Vec::new(), file: None, has_nul: false };
         if length > spool_bytes {
             let journal = journal.clone();
-            match pool.run(move || create(journal.as_ref())).await {
+            match pool.run(move || journal.spool()).await {
                 Ok(Ok(file)) => message.file = Some(file),
-                Ok(Err(fault)) | Err(fault) => self.fail(fault),
+                Ok(Err(error)) => self.fail(error.into()),
+                Err(fault) => self.fail(fault),
             }
         }
         self.messages.push(message);
@@ -63,11 +65,12 @@ impl Arriving {
     }
 
     async fn spill(&mut self, pool: &Placement) {
-        let Some(Message { memory, file: Some((_, file)), .. }) = self.messages.last_mut() else { return };
-        let (file, memory) = (file.clone(), std::mem::take(memory));
-        match pool.run(move || (&*file).write_all(&memory)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.fail(Fault::Unavailable(error.to_string())),
+        let Some(message) = self.messages.last_mut() else { return };
+        let Some(file) = message.file.take() else { return };
+        let memory = std::mem::take(&mut message.memory);
+        match pool.run(move || file.write(&memory).map(|()| file)).await {
+            Ok(Ok(file)) => message.file = Some(file),
+            Ok(Err(error)) => self.fail(error.into()),
             Err(fault) => self.fail(fault),
         }
     }
@@ -89,17 +92,10 @@ impl Arriving {
         let content = |message: Message| Arrived {
             has_nul: message.has_nul,
             content: match message.file {
-                Some((file, _)) => Content::File(file),
+                Some(file) => Content::File(file),
                 None => Content::Memory(message.memory),
             },
         };
         Ok(self.messages.drain(..).map(content).collect())
     }
-}
-
-fn create(journal: &dyn Journal) -> Result<(Spooled, Arc<std::fs::File>), Fault> {
-    let path = journal.spool()?;
-    let file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).open(&path);
-    let spooled = Spooled::new(path);
-    file.map(|file| (spooled, Arc::new(file))).map_err(|error| Fault::Unavailable(error.to_string()))
 }

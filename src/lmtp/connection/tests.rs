@@ -24,11 +24,7 @@ impl Delivery for Notes {
     async fn deliver(&self, envelope: &Envelope, bytes: Bytes, targets: &[(Address, ())]) -> Vec<Reply> {
         let bytes = match bytes {
             Bytes::Memory(bytes) => bytes,
-            Bytes::File(path) => {
-                let bytes = std::fs::read(&path).unwrap();
-                std::fs::remove_file(path).unwrap();
-                bytes
-            }
+            Bytes::File(file) => std::fs::read(file.path()).unwrap(),
         };
         let mut replies = Vec::new();
         for (address, ()) in targets {

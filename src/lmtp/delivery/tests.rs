@@ -109,12 +109,13 @@ fn a_large_message_comes_to_all_from_its_file() {
         let journal = Arc::new(MemoryJournal::new());
         let postman = postman(Arc::clone(&journal) as Arc<dyn Journal>, &[]).await;
         for size in [1_500_000, 5_000_000] {
-            let path = journal.spool().unwrap();
-            std::fs::write(&path, format!("Subject: {size}\r\n\r\n{}\r\n", "x".repeat(size))).unwrap();
+            let file = journal.spool().unwrap();
+            file.write(format!("Subject: {size}\r\n\r\n{}\r\n", "x".repeat(size)).as_bytes()).unwrap();
+            let path = file.path().to_path_buf();
             let targets: Vec<_> =
                 [1, 2].map(|account| (address("a@x"), Target { account: AccountId(account), folder: None })).into();
             let envelope = Envelope { hello: "x".to_owned(), mail: Mail::default() };
-            let replies = postman.deliver(&envelope, Bytes::File(path.clone()), &targets).await;
+            let replies = postman.deliver(&envelope, Bytes::File(file), &targets).await;
             assert!(replies.len() == 2 && replies.iter().all(Reply::is_success) && !path.exists(), "{replies:?}");
         }
         for account in [1, 2] {

@@ -50,6 +50,7 @@ fn run(fault: Fault) {
         }
     }
     assert!(refusals <= 1 || fault.is_lasting, "{fault:?}");
+    plan.disarm();
     if unknown.is_none() && store.fatal().is_none() {
         model.check(&store);
     }

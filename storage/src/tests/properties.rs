@@ -154,7 +154,7 @@ fn each_operation_on_a_large_body_fails_once() {
                     Store::open(directory.path(), StoreOptions { faults: Some(Arc::clone(&plan)), ..options() }).unwrap();
                 let before = plan.count(operation);
                 plan.arm(Fault { operation, nth: before + nth, failure, is_torn: true, is_lasting: false });
-                let prepared = store.prepare(body());
+                let prepared = store.prepare(vec![body()]);
                 if plan.count(operation) < before + nth {
                     break;
                 }
@@ -162,7 +162,7 @@ fn each_operation_on_a_large_body_fails_once() {
                 assert_eq!(prepared == Err(AppendError::DiskFull), failure == Failure::Full);
                 assert!(prepared.is_err() && store.fatal().is_none());
                 let mut with_body = commit(vec![draft(1, 0, b"large")], &[]);
-                with_body.bodies.push(store.prepare(body()).unwrap());
+                with_body.bodies = store.prepare(vec![body()]).unwrap();
                 assert!(store.append(vec![vec![with_body]])[0].is_ok());
                 let crashed = crash(directory.path());
                 assert_eq!(open(crashed.path()).0.body(BodyHash::of(&large)).unwrap(), large);

@@ -11,8 +11,8 @@ impl World {
     /// The spool files that are there.
     fn spooled(&self) -> Vec<PathBuf> {
         let own = self.store.spool().unwrap();
-        std::fs::remove_file(&own).unwrap();
-        std::fs::read_dir(own.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect()
+        let all = std::fs::read_dir(own.path().parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+        all.filter(|path| path != own.path()).collect()
     }
 }
 
