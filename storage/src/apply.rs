@@ -1,11 +1,12 @@
 //! Carries groups of the message log over to sled, checking that each record stands on its predecessor.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 
 use crate::body::BodyHead;
 use crate::format::{BodyPlace, EntryKind, GROUP_LENGTH, GroupHeader, Identity, decode_places, entries};
 use crate::record::{BodyHash, CommitNumber, Head, LogId, Position, Record};
-use crate::sled::{Change, LogError, SledLog, broken};
+use crate::sled::{Change, LogError, SledLog};
 
 /// How many bytes of groups go to sled in one batch. What sled frees it frees a little at each call: with batches of some MiB, making it again from 260,000 commits
 /// took 2.6 GiB of memory, with these some 200 MiB.
@@ -55,6 +56,34 @@ pub(crate) fn bodies(segment: u64, offset: u64, payload: &[u8], identity: &Ident
     Ok(contents)
 }
 
+/// Why groups could not be put into sled.
+#[derive(Debug)]
+pub(crate) enum ApplyError {
+    /// Because of sled.
+    Log(LogError),
+    /// The segments contradict themselves, or sled.
+    Segments(String),
+}
+
+impl From<LogError> for ApplyError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+impl From<io::Error> for ApplyError {
+    fn from(error: io::Error) -> Self {
+        Self::Log(error.into())
+    }
+}
+impl From<ApplyError> for LogError {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Log(error) => error,
+            ApplyError::Segments(text) => Self::Broken(text),
+        }
+    }
+}
+
 /// Puts groups into sled.
 pub(crate) struct Applier<'a> {
     log: &'a SledLog,
@@ -79,22 +108,23 @@ impl<'a> Applier<'a> {
     }
 
     /// Adds a group whose checksum was right.
-    pub(crate) fn group(&mut self, segment: u64, offset: u64, header: &GroupHeader, payload: &[u8]) -> Result<(), LogError> {
+    pub(crate) fn group(&mut self, segment: u64, offset: u64, header: &GroupHeader, payload: &[u8]) -> Result<(), ApplyError> {
         // Its bodies came to sled in one batch with its commits. One without commits has the number of the next commit.
         if header.first < self.from && header.next() <= self.from {
             return Ok(());
         }
         if header.first > self.next {
-            return broken(format!("the segments lack commits {} to {}", self.next, header.first - 1));
+            let (from, to) = (self.next, header.first - 1);
+            return Err(ApplyError::Segments(format!("the segments lack commits {from} to {to}")));
         }
         self.next = self.next.max(header.next());
-        let contents = contents(segment, offset, payload, self.identity).map_err(LogError::Broken)?;
+        let contents = contents(segment, offset, payload, self.identity).map_err(ApplyError::Segments)?;
         self.contents(header.first..header.next(), &contents)?;
         self.weight += payload.len() + GROUP_LENGTH;
-        if self.weight >= BATCH_BYTES { self.finish() } else { Ok(()) }
+        if self.weight >= BATCH_BYTES { Ok(self.finish()?) } else { Ok(()) }
     }
 
-    fn contents(&mut self, range: std::ops::Range<CommitNumber>, contents: &Contents) -> Result<(), LogError> {
+    fn contents(&mut self, range: std::ops::Range<CommitNumber>, contents: &Contents) -> Result<(), ApplyError> {
         for (hash, place) in &contents.places {
             self.change.place(*hash, place);
         }
@@ -117,7 +147,7 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
-    fn record(&mut self, record: &Record, encoded: &[u8]) -> Result<(), LogError> {
+    fn record(&mut self, record: &Record, encoded: &[u8]) -> Result<(), ApplyError> {
         let before = record.position.saturating_sub(1);
         let known = match self.heads.get(&record.log) {
             Some(head) if head.position == before => Some(head.chain),
@@ -125,10 +155,10 @@ impl<'a> Applier<'a> {
             None => self.log.chain(record.log, before)?,
         };
         if known.map(|chain| record.chain_after(chain)) != Some(record.chain) {
-            return broken(format!(
+            return Err(ApplyError::Segments(format!(
                 "record {} of log {}/{:016x} (commit {}) does not stand on its predecessor",
                 record.position, record.log.kind, record.log.id, record.commit
-            ));
+            )));
         }
         let head = Head { position: record.position, chain: record.chain };
         self.heads.insert(record.log, head);

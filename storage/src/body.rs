@@ -27,6 +27,7 @@ pub(crate) struct BodyWriter<'a> {
     identity: &'a Identity,
     hash: BodyHash,
     length: u64,
+    may_compress: bool,
     table: Vec<u8>,
     stored: u64,
     blocks: u32,
@@ -35,12 +36,19 @@ pub(crate) struct BodyWriter<'a> {
 
 impl<'a> BodyWriter<'a> {
     pub(crate) fn new(identity: &'a Identity, hash: BodyHash, length: u64) -> Self {
-        Self { identity, hash, length, table: Vec::new(), stored: 0, blocks: 0, is_compressed: false }
+        let may_compress = length >= COMPRESS_FROM as u64;
+        Self { identity, hash, length, may_compress, table: Vec::new(), stored: 0, blocks: 0, is_compressed: false }
+    }
+
+    /// One that compresses nothing.
+    #[cfg(test)]
+    pub(crate) fn plain(identity: &'a Identity, hash: BodyHash, length: u64) -> Self {
+        Self { may_compress: false, ..Self::new(identity, hash, length) }
     }
 
     /// The bytes to store for the next block.
     pub(crate) fn block<'b>(&mut self, bytes: &'b [u8]) -> std::borrow::Cow<'b, [u8]> {
-        let compressed = if self.length >= COMPRESS_FROM as u64 { compress(bytes) } else { None };
+        let compressed = if self.may_compress { compress(bytes) } else { None };
         let flag = if compressed.is_some() { COMPRESSED } else { 0 };
         self.is_compressed |= compressed.is_some();
         let stored = compressed.map_or(std::borrow::Cow::Borrowed(bytes), std::borrow::Cow::Owned);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
@@ -87,10 +87,20 @@ impl Plan {
     }
 }
 
+/// Who sees each operation before it is done.
+type Watcher = Box<dyn Fn(Operation) + Send + Sync>;
+
 /// Notes the operations of a store and makes one of them fail. The same plan may be given to several stores, one after another.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct FaultPlan {
     plan: Mutex<Plan>,
+    watcher: OnceLock<Watcher>,
+}
+
+impl std::fmt::Debug for FaultPlan {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FaultPlan").field("plan", &self.plan).finish_non_exhaustive()
+    }
 }
 
 impl FaultPlan {
@@ -122,6 +132,11 @@ impl FaultPlan {
         plan.is_broken = false;
     }
 
+    /// From now on `watcher` is called with each operation, on the thread that is about to do it. Only the first one is.
+    pub fn watch(&self, watcher: impl Fn(Operation) + Send + Sync + 'static) {
+        let _ = self.watcher.set(Box::new(watcher));
+    }
+
     /// How often an operation was asked for.
     pub fn count(&self, operation: Operation) -> u64 {
         self.lock().count(operation)
@@ -134,6 +149,7 @@ impl FaultPlan {
 
     /// Counts an operation; the error with which it must fail, and whether half of it is done first.
     pub(crate) fn strike(&self, operation: Operation) -> Option<(io::Error, bool)> {
+        self.watcher.get().inspect(|watcher| watcher(operation));
         let mut plan = self.lock();
         plan.done.push(operation);
         let fault = plan.fault?;

@@ -43,6 +43,8 @@ pub(crate) struct Verdict {
     pub(crate) unreadable: Vec<BodyHash>,
     /// Records that seem to have lain there and cannot be had.
     pub(crate) lost: Vec<(LogId, Position)>,
+    /// Why sled could not be asked for them.
+    pub(crate) failure: Option<LogError>,
     /// Whether what lay there was written anew.
     pub(crate) is_mended: bool,
 }
@@ -128,12 +130,17 @@ impl Healer<'_> {
     fn judge(&self, spans: &[Span], damage: &Damage, ruin: &Ruin<'_>, chains: &mut Chains<'_>) -> (Verdict, Vec<Patch>) {
         let salvage = ruin.salvage(chains);
         let unreadable = salvage.unreadable().collect();
-        let mut verdict = Verdict { records: 0, from_sled: 0, unreadable, lost: Vec::new(), is_mended: false };
+        let mut verdict = Verdict { records: 0, from_sled: 0, unreadable, lost: Vec::new(), failure: None, is_mended: false };
         let records = if salvage.has_all_records {
             Some(salvage.records().cloned().collect())
         } else {
-            // A sled that fails while it is asked has nothing.
-            chains.log.and_then(|log| records_of(log, damage.lost()).ok().flatten())
+            let asked = chains.log.map(|log| records_of(log, damage.lost())).transpose();
+            asked
+                .unwrap_or_else(|error| {
+                    verdict.failure = Some(error);
+                    None
+                })
+                .flatten()
         };
         let Some(records) = records else {
             let seen: BTreeSet<_> = ruin.wanted().into_iter().map(|(log, before)| (log, before + 1)).collect();

@@ -65,7 +65,7 @@ pub(crate) fn recover(home: &Home, options: &StoreOptions, files: &Files) -> Res
 fn unopened(error: LogError) -> OpenError {
     match error {
         LogError::Full(text) => OpenError::Full(format!("the disk is full: {text}")),
-        LogError::Broken(text) => OpenError::Failed(format!("the log that is read could not be opened: {text}")),
+        LogError::Broken(text) => OpenError::Failed(format!("the log that is read could not be read: {text}")),
     }
 }
 
@@ -106,24 +106,29 @@ impl Recovery<'_> {
         let marker = self.home.directory.join(REBUILD);
         let marked = fs::read_to_string(&marker).ok();
         let had_sled = self.home.directory.join("sled").exists();
-        let opened = self.maker().open_current().and_then(|log| log.newest().map(|newest| (log, newest)));
-        let (opened, known) = match opened {
-            Ok((log, newest)) => (Ok(log), newest),
+        let open = || self.maker().open_current().and_then(|log| log.newest().map(|newest| (log, newest)));
+        let (opened, why) = match open() {
+            Ok(opened) => (Some(opened), marked.map(LogError::Broken)),
             Err(LogError::Full(text)) => return Err(unopened(LogError::Full(text))),
-            Err(error) => (Err(error), 0),
+            // Once more: it may still have what a damaged segment lacks.
+            Err(error) => (open().ok(), Some(error)),
         };
-        let mut ground = self.survey(Need::Tail, known, opened.as_ref().ok())?;
+        let need = if why.is_some() { Need::All } else { Need::Tail };
+        let (log, known) = opened.map_or((None, 0), |(log, newest)| (Some(log), newest));
+        let mut ground = self.survey(need, known, log.as_ref())?;
         self.cut(&ground)?;
-        // One that is marked may still have helped to mend, but is not served from.
-        let doubtful = marked.map_or(opened, |why| Err(LogError::Broken(why)));
-        let log = match doubtful.and_then(|log| self.catch_up(log, &ground)) {
+        let caught_up = match (log, why) {
+            (Some(log), None) => self.catch_up(log, &ground),
+            (_, why) => Err(why.unwrap_or_else(|| LogError::Broken("it cannot be opened".into()))),
+        };
+        let log = match caught_up {
             Ok(log) => log,
             Err(LogError::Full(text)) => return Err(unopened(LogError::Full(text))),
             Err(why) => {
-                // The doubtful one may still have what a damaged segment lacks.
-                let old = self.maker().open_current().ok();
-                ground = self.survey(Need::All, known, old.as_ref())?;
-                drop(old);
+                if need == Need::Tail {
+                    let old = self.maker().open_current().ok();
+                    ground = self.survey(Need::All, known, old.as_ref())?;
+                }
                 self.remake(&ground, had_sled, &why)?
             }
         };
@@ -180,7 +185,12 @@ impl Recovery<'_> {
             match found.damages.iter().zip(&verdicts).find(|(damage, verdict)| is_lost(damage, verdict)) {
                 // Records that others stand on may lie further in front.
                 Some(_) if from > 0 => is_from_first = true,
-                Some((damage, verdict)) => return Err(OpenError::Damaged(describe(&spans, damage, verdict))),
+                Some((_, Verdict { failure: Some(error), .. })) => return Err(unopened(error.clone())),
+                Some((damage, verdict)) => {
+                    let text = describe(&spans, damage, verdict);
+                    let sled = if log.is_some() { "sled does not hold them" } else { "sled cannot be read" };
+                    return Err(OpenError::Damaged(format!("{text}; {sled}; restore the file from a backup")));
+                }
                 None => {
                     found.damages.iter().zip(&verdicts).for_each(|(damage, verdict)| self.tell(&spans, damage, verdict));
                     is_mended = true;
@@ -265,7 +275,7 @@ fn describe(spans: &[Span], damage: &Damage, verdict: &Verdict) -> String {
     let lost = damage.lost();
     let commits = format!("commits {} to {}", lost.start, lost.end.saturating_sub(1));
     if !verdict.is_mended && !lost.is_empty() {
-        text += &format!("{commits} are lost there, and sled does not hold them; restore the file from a backup");
+        text += &format!("{commits} are lost there");
     } else if lost.is_empty() {
         text += "no record is missing";
     } else if verdict.from_sled > 0 {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::apply::Applier;
+use crate::apply::{Applier, ApplyError};
 use crate::error::OpenError;
 use crate::files::Files;
 use crate::format::HEADER_LENGTH;
@@ -21,14 +21,14 @@ pub(crate) fn apply_from(
     (from, offset): (usize, u64),
     first: CommitNumber,
     cut: u64,
-) -> Result<u64, LogError> {
+) -> Result<u64, ApplyError> {
     let mut applier = Applier::new(log, &home.identity, first);
     for (index, span) in spans.iter().enumerate().skip(from) {
         let Some(file) = &span.file else { continue };
         let from = if index == from { offset } else { HEADER_LENGTH };
         let end = if index + 1 == spans.len() { cut } else { span.end };
         let extent = Extent { file, identity: &home.identity, segment: span.number, from, end };
-        scan::<LogError>(&extent, &mut |found| match found {
+        scan::<ApplyError>(&extent, &mut |found| match found {
             Found::Group { offset, header, payload } => applier.group(span.number, offset, &header, payload),
             // The commits in it are found to be missing.
             Found::Damage { .. } => Ok(()),
@@ -86,8 +86,10 @@ impl Maker<'_> {
     /// Applies commits from `first` on to a new sled, which has those before, and brings it to disk. How many they were.
     pub(crate) fn fill(&self, log: &SledLog, spans: &[Span], first: CommitNumber, cut: u64) -> Result<u64, OpenError> {
         let commits = match apply_from(log, self.home, spans, (span_before(spans, first), HEADER_LENGTH), first, cut) {
-            Err(LogError::Broken(text)) => return Err(OpenError::Damaged(format!("the segments contradict themselves: {text}"))),
-            applied => applied.map_err(unmade)?,
+            Err(ApplyError::Segments(text)) => {
+                return Err(OpenError::Damaged(format!("the segments contradict themselves: {text}")));
+            }
+            applied => applied.map_err(|error| unmade(error.into()))?,
         };
         log.flush().map_err(unmade)?;
         self.files.sync_tree(&self.new_path()).map_err(|error| self.failed(&error))?;

@@ -7,6 +7,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -18,6 +19,9 @@ use crate::snapshot;
 
 const NEWEST: &[u8] = b"Mnewest";
 const STORE: &[u8] = b"Mstore";
+/// How often, and how long in between, a sled is waited for that is being dropped.
+const LOCK_TRIES: u32 = 1000;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// What is wrong with sled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +53,21 @@ fn guard<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, LogError> {
         Ok(Err(error)) => broken(format!("sled: {error}")),
         Err(_) => broken("sled panicked"),
     }
+}
+
+/// Threads of a sled that was just dropped may still hold its lock. Nobody else can: the data directory is ours.
+fn open_patiently(config: &::sled::Config) -> ::sled::Result<::sled::Db> {
+    let mut opened = config.open();
+    for _ in 0..LOCK_TRIES {
+        match &opened {
+            Err(::sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
+                std::thread::sleep(LOCK_PAUSE);
+                opened = config.open();
+            }
+            _ => break,
+        }
+    }
+    opened
 }
 
 fn log_key(prefix: u8, log: LogId) -> Vec<u8> {
@@ -134,6 +153,11 @@ impl Change {
         self.batch.remove(body_key(hash));
     }
 
+    #[cfg(test)]
+    pub(crate) fn no_commit(&mut self, commit: CommitNumber) {
+        self.batch.remove(commit_key(commit));
+    }
+
     pub(crate) fn newest(&mut self, commit: CommitNumber) {
         self.batch.insert(NEWEST, commit.to_le_bytes().as_slice());
     }
@@ -167,7 +191,7 @@ impl SledLog {
     pub(crate) fn open(path: &Path, options: &SledOptions<'_>) -> Result<Self, LogError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let config = ::sled::Config::new().path(path).cache_capacity(options.cache_bytes).flush_every_ms(None);
-        let opened = std::thread::Builder::new().name("sled-open".into()).spawn(move || guard(|| config.open()));
+        let opened = std::thread::Builder::new().name("sled-open".into()).spawn(move || guard(|| open_patiently(&config)));
         let log = match opened.map(std::thread::JoinHandle::join) {
             Ok(Ok(db)) => Self { db: db?, files: options.files.clone() },
             Ok(Err(_)) => return broken("sled panicked while it was opened"),

@@ -84,9 +84,13 @@ impl Spool {
         self.directory.join(format!("{:08}", self.next.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// A new, empty file.
+    /// A new, empty file, where there is room to write to it.
     pub(crate) fn file(&self) -> Result<SpoolFile, AppendError> {
         self.room.as_ref().map_or(Ok(()), |room| room.check_arriving(0))?;
+        self.open()
+    }
+
+    pub(crate) fn open(&self) -> Result<SpoolFile, AppendError> {
         let path = self.path();
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         Ok(SpoolFile { path, file: opened.map_err(|error| AppendError::of(&error))?, room: self.room.clone() })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::{Model, body_of, crash, history, open, options};
+use super::{Model, body_of, crash, history, open, options, scratch};
 use crate::contract::log;
 use crate::record::BodyHash;
 use crate::survey::{Tail, examine};
@@ -41,7 +41,7 @@ fn segments(directory: &Path) -> Vec<std::path::PathBuf> {
 
 /// A directory with forty commits in several segments, stopped cleanly, and what must be there.
 pub(super) fn stopped() -> (tempfile::TempDir, Model) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let (store, _) = open(directory.path());
     let model = history(&store, 40);
     // Without this sled's files are empty: what it was given lies in its memory.
@@ -209,7 +209,7 @@ fn many_flipped_bits_in_one_segment_are_mended_together() {
 
 #[test]
 fn a_body_that_is_damaged_is_written_again_when_it_comes_again() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let (store, _) = open(directory.path());
     let model = history(&store, 3);
     let body = body_of(2);
@@ -231,7 +231,7 @@ fn a_refused_group_stays_refused_when_the_header_that_says_so_is_damaged() {
     use crate::StoreOptions;
     use crate::fault::{Failure, Fault, FaultPlan, Operation};
     let plan = std::sync::Arc::new(FaultPlan::new());
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let (store, _) = Store::open(directory.path(), StoreOptions { faults: Some(plan.clone()), ..options() }).unwrap();
     let mut model = history(&store, 3);
     let nth = plan.count(Operation::Sync) + 1;

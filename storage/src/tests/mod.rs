@@ -1,9 +1,12 @@
 //! Tests of the store as a whole.
 
+mod bodies;
 mod damage;
 mod faults;
 mod open;
+mod order;
 mod properties;
+mod starts;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -33,9 +36,14 @@ pub(crate) fn open(directory: &Path) -> (Store, OpenReport) {
     Store::open(directory, options()).unwrap()
 }
 
+/// A new directory, in memory where there is such a thing: what these tests sync no power cut takes away.
+pub(crate) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// The directory as a crash now would leave it: what the kernel has, without what sled writes when it is dropped.
 pub(crate) fn crash(directory: &Path) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().unwrap();
+    let copy = scratch();
     copy_tree(directory, copy.path());
     copy
 }
@@ -68,6 +76,13 @@ pub(crate) fn step(model: &Model, number: u64) -> Commit {
 
 pub(crate) fn body_of(number: u64) -> Vec<u8> {
     format!("Subject: message {number}\r\n\r\n{}", "text ".repeat((number * 37 % 400) as usize)).into_bytes()
+}
+
+/// Bytes that do not compress.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
 }
 
 /// What must be there.

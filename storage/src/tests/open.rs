@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Model, copy_tree, crash, history, open, options};
+use super::{Model, copy_tree, crash, history, open, options, scratch};
 use crate::contract;
 use crate::contract::{body, commit, draft};
 use crate::record::BodyHash;
@@ -11,7 +11,7 @@ use crate::{Journal, OpenError, Store, StoreOptions};
 
 #[test]
 fn keeps_the_contract() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     contract::check(&open(directory.path()).0);
     fs::remove_dir_all(sled_of(directory.path())).unwrap();
     let (store, _) = open(directory.path());
@@ -30,7 +30,7 @@ fn a_store_in_a_relative_directory_that_is_missing() {
 
 #[test]
 fn everything_is_there_after_a_clean_stop_and_after_a_crash() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let (store, report) = open(directory.path());
     assert!(report.sentences.is_empty(), "{report:?}");
     let mut model = history(&store, 60);
@@ -51,7 +51,7 @@ fn everything_is_there_after_a_clean_stop_and_after_a_crash() {
 
 #[test]
 fn a_second_server_says_so() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let store = open(directory.path());
     assert!(matches!(Store::open(directory.path(), options()), Err(OpenError::Locked(_))));
     drop(store);
@@ -64,7 +64,7 @@ fn sled_of(directory: &Path) -> std::path::PathBuf {
 
 #[test]
 fn a_sled_that_is_gone_cut_flipped_old_or_foreign_is_made_again() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let (store, _) = open(directory.path());
     let mut model = history(&store, 20);
     let early = crash(directory.path());
@@ -78,7 +78,7 @@ fn a_sled_that_is_gone_cut_flipped_old_or_foreign_is_made_again() {
     }
     let late = crash(directory.path());
     drop(store);
-    let other = tempfile::tempdir().unwrap();
+    let other = scratch();
     history(&open(other.path()).0, 100);
     let database = |copy: &Path| sled_of(copy).join("db");
     let flip = |copy: &Path, part: usize| {
@@ -138,7 +138,7 @@ fn a_sled_that_is_gone_cut_flipped_old_or_foreign_is_made_again() {
 
 #[test]
 fn a_torn_tail_of_any_length_is_cut_and_nothing_else() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let (store, _) = open(directory.path());
     let model = history(&store, 6);
     let path = directory.path().join("segments").join(crate::segment::name(1, 0));
@@ -159,7 +159,7 @@ fn a_torn_tail_of_any_length_is_cut_and_nothing_else() {
 
 #[test]
 fn lost_metadata_is_made_again_from_the_segments() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let model = history(&open(directory.path()).0, 5);
     fs::remove_file(directory.path().join("carillon.store")).unwrap();
     let (store, report) = open(directory.path());
@@ -169,7 +169,7 @@ fn lost_metadata_is_made_again_from_the_segments() {
 
 #[test]
 fn large_bodies_are_files_and_survive() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let (store, _) = open(directory.path());
     let large: Vec<u8> = (0..100_000_u32).flat_map(|number| (number.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
     let mut first = commit(vec![draft(1, 0, b"large")], &[]);
@@ -185,7 +185,7 @@ fn large_bodies_are_files_and_survive() {
 
 #[test]
 fn a_body_that_sled_lost_is_found_in_the_segments_and_sled_is_made_again() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let (store, _) = open(directory.path());
     let model = history(&store, 60);
     let mut change = crate::sled::Change::default();
@@ -204,7 +204,7 @@ fn a_body_that_sled_lost_is_found_in_the_segments_and_sled_is_made_again() {
 
 #[test]
 fn below_the_reserve_commits_are_refused_and_reads_go_on() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let model = history(&open(directory.path()).0, 3);
     let greedy = StoreOptions { reserve_bytes: u64::MAX / 2, ..options() };
     let (store, _) = Store::open(directory.path(), greedy).unwrap();
@@ -216,7 +216,7 @@ fn below_the_reserve_commits_are_refused_and_reads_go_on() {
 
 #[test]
 fn many_lists_in_one_group() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let (store, _) = open(directory.path());
     let mut model = Model::default();
     let lists: Vec<_> =

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Model, copy_tree, crash, open, options};
+use super::{Model, copy_tree, crash, open, options, scratch};
 use crate::contract::{commit, draft, log};
 use crate::fault::{Failure, Fault, FaultPlan, Operation};
 use crate::record::BodyHash;
@@ -72,7 +72,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn the_fold_of_all_records_is_the_model(steps in steps()) {
-        let mut directory = tempfile::tempdir().unwrap();
+        let mut directory = scratch();
         let mut model = Model::default();
         let (mut store, _) = open(directory.path());
         let mut synced_sled = crash(directory.path());
@@ -108,7 +108,7 @@ proptest! {
 /// Readers see every commit that was answered, and never half a commit, while checkpoints run.
 #[test]
 fn readers_and_checkpoints_beside_a_writer() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let quick = StoreOptions { checkpoint_interval: Duration::from_millis(1), ..options() };
     let (store, _) = Store::open(directory.path(), quick).unwrap();
     std::thread::scope(|scope| {
@@ -148,7 +148,7 @@ fn each_operation_on_a_large_body_fails_once() {
     for operation in [Operation::Create, Operation::Write, Operation::Sync, Operation::Rename, Operation::SyncDirectory] {
         for failure in [Failure::InputOutput, Failure::Full] {
             for nth in 1.. {
-                let directory = tempfile::tempdir().unwrap();
+                let directory = scratch();
                 let plan = Arc::new(FaultPlan::new());
                 let (store, _) =
                     Store::open(directory.path(), StoreOptions { faults: Some(Arc::clone(&plan)), ..options() }).unwrap();
