@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use carillon_actors::limits::Limits;
 use carillon_protocol::mailbox_name::{MailboxName, NameFormat};
+use carillon_storage::StoreOptions;
 
 pub use options::{OPTIONS, Opt};
 
@@ -89,6 +90,8 @@ pub struct Config {
     pub connections_per_address: usize,
     /// Threads that serve sessions; 0: one a core.
     pub threads: usize,
+    /// How the store works.
+    pub store: StoreOptions,
     /// The bounds of sessions and mailboxes.
     pub limits: Limits,
     /// Mailboxes elsewhere.
@@ -117,6 +120,7 @@ impl Default for Config {
             connections: 10_000,
             connections_per_address: 200,
             threads: 0,
+            store: StoreOptions::default(),
             limits: Limits::default(),
             remote_mailboxes: Vec::new(),
             remote_users: Vec::new(),

@@ -80,8 +80,8 @@ impl Opened {
 ///
 /// # Errors
 /// Another process has it (75), it is not ours (78), or it is damaged (65).
-pub fn open_store(data: &Path) -> Result<Arc<Store>, Failure> {
-    let (store, report) = Store::open(data, StoreOptions::default())?;
+pub fn open_store(data: &Path, options: StoreOptions) -> Result<Arc<Store>, Failure> {
+    let (store, report) = Store::open(data, options)?;
     tracing::info!(
         data = %data.display(),
         reapplied_commits = report.reapplied_commits,
@@ -165,7 +165,7 @@ impl Ground {
         if plan.in_memory {
             return Ok(Self { journal: Arc::new(MemoryJournal::new()), store: None });
         }
-        let store = open_store(&plan.data)?;
+        let store = open_store(&plan.data, plan.config.store.clone())?;
         Ok(Self { journal: Arc::clone(&store) as Arc<dyn Journal>, store: Some(store) })
     }
 }

@@ -41,7 +41,8 @@ pub fn runtime() -> Result<Runtime, Failure> {
 /// # Errors
 /// There is none, or it cannot be opened.
 pub fn open_store(data: &Path) -> Result<Arc<Store>, Failure> {
-    if !data.join("carillon.store").exists() {
+    // Lost metadata are made again from the segments.
+    if ["carillon.store", "segments"].iter().all(|name| !data.join(name).exists()) {
         return Err(Failure::new(Exit::Failed, format!("{} is no carillon data directory", data.display())));
     }
     let (store, _) = Store::open(data, StoreOptions::default())?;

@@ -83,7 +83,7 @@ fn with_store(config: &Config, data: &Path, user: &str, read: Read) -> Result<()
     let users = Users::open(data)?;
     let find = carillon_actors::session::auth::Authenticator::find(&users, user);
     let account = find.ok_or_else(|| Failure::new(Exit::NoUser, format!("there is no user {user:?}")))?;
-    let store = serve::open_store(data)?;
+    let store = serve::open_store(data, config.store.clone())?;
     let journal = Arc::clone(&store) as Arc<dyn Journal>;
     let outcome = serve::block_on(write(config.limits.clone(), journal, account, read));
     store.close();

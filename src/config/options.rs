@@ -250,6 +250,39 @@ pub static OPTIONS: &[Opt] = &[
         config.threads = number(value, 0, 1024)?;
         Some(())
     }),
+    option(
+        "store.reserve_bytes",
+        Kind::Number,
+        "1048576 to 1099511627776",
+        "67108864",
+        "Changes are refused while the disk has fewer bytes free, uploads while it has fewer than twice as many.",
+        |config, value| {
+            config.store.reserve_bytes = number(value, 1 << 20, 1 << 40)?;
+            Some(())
+        },
+    ),
+    option(
+        "store.segment_bytes",
+        Kind::Number,
+        "65536 to 1073741824",
+        "67108864",
+        "The length of a file of the message log, after which the next one is begun.",
+        |config, value| {
+            config.store.segment_bytes = number(value, 64 << 10, 1 << 30)?;
+            Some(())
+        },
+    ),
+    option(
+        "store.checkpoint_milliseconds",
+        Kind::Number,
+        "10 to 3600000",
+        "5000",
+        "How often the index is brought to disk. What came later is put into it again by a start after a crash.",
+        |config, value| {
+            config.store.checkpoint_interval = Duration::from_millis(number(value, 10, 3_600_000)?);
+            Some(())
+        },
+    ),
     option("limits.message_bytes", Kind::Number, "1024 to 1073741824", "67108864", "The longest message.", |config, value| {
         config.limits.message_bytes = number(value, 1024, 1 << 30)?;
         Some(())
