@@ -17,6 +17,8 @@ pub struct Ledger {
     pub complaints: Vec<String>,
     /// The next message's number.
     pub next: u32,
+    /// Every fifth message has so many bytes more, others a fiftieth of it, and some none.
+    pub longest_message_bytes: usize,
     /// The names and subscriptions that the administrator expects, one set for each outcome that is possible after a crash.
     pub possible: Vec<Names>,
 }

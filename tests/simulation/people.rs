@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
 
 use crate::client::{Client, Known};
 use crate::ledger::{Ledger, Names};
@@ -169,7 +169,9 @@ pub async fn append(client: &mut Client, books: &Books, mailbox: &str) -> bool {
         books.next += 1;
         books.next
     };
-    let message = format!("Subject: message {number}\r\n\r\nHello.\r\n");
+    let longest = books.borrow().longest_message_bytes;
+    let more = filler(number, [longest, longest / 50, longest / 50, 0, 0][number as usize % 5]);
+    let message = format!("Subject: message {number}\r\n\r\nHello.\r\n{more}");
     let answer = client.command(&format!("APPEND {mailbox} {{{}+}}\r\n{message}", message.len())).await;
     let mut books = books.borrow_mut();
     if answer.is_ok() {
@@ -179,6 +181,17 @@ pub async fn append(client: &mut Client, books: &Books, mailbox: &str) -> bool {
         }
     }
     !answer.status.is_empty()
+}
+
+/// Lines that do not compress, so many bytes of them.
+fn filler(number: u32, bytes: usize) -> String {
+    let mut dice = StdRng::seed_from_u64(u64::from(number));
+    let mut text = String::with_capacity(bytes + 72);
+    while text.len() < bytes {
+        text.extend((0..70).map(|_| char::from(dice.random_range(b'0'..=b'z'))));
+        text.push_str("\r\n");
+    }
+    text
 }
 
 /// STORE, COPY, MOVE or EXPUNGE of one message that this client knows the UID of.

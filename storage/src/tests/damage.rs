@@ -207,6 +207,41 @@ fn many_flipped_bits_in_one_segment_are_mended_together() {
     assert_eq!(lost_bodies(&model, &open(copy.path()).0), lost);
 }
 
+/// A mail can hold what looks like a record's entry. Where its body is damaged those bytes are searched for records; whoever sent it knows no chain to put there.
+#[test]
+fn a_record_that_a_mail_pretends_to_be_is_none() {
+    for (has_sled, at_head) in [(true, true), (true, false), (false, true), (false, false)] {
+        let directory = scratch();
+        let (store, _) = open(directory.path());
+        let mut model = history(&store, 5);
+        let mut forged = store.read(log(2), model.position(log(2)), 1).unwrap().remove(0);
+        (forged.position, forged.commit, forged.events) = (forged.position + 1, 6, bytes::Bytes::from_static(b"forged"));
+        let encoded = crate::format::encode_record(&forged).unwrap();
+        let mut mail = b"Subject: see attachment\r\n\r\n".to_vec();
+        mail.extend(crate::format::EntryKind::Record.head(encoded.len() as u64));
+        mail.extend(encoded);
+        mail.extend(b"\r\nthe end of it\r\n");
+        let with_mail = crate::contract::commit(vec![crate::contract::draft(1, model.position(log(1)), b"sixth")], &[&mail]);
+        let committed = store.append(vec![vec![with_mail.clone()]]).remove(0).unwrap();
+        model.accept(committed[0].commit, &with_mail);
+        model.append(&store, 7).unwrap();
+        store.close();
+        let copy = crash(directory.path());
+        drop(store);
+        let path = &segments(copy.path())[0];
+        let bytes = fs::read(path).unwrap();
+        let begin = bytes.windows(mail.len()).position(|window| window == mail).unwrap();
+        flip(path, if at_head { begin - 20 } else { begin + mail.len() - 3 });
+        if !has_sled {
+            without_sled(copy.path());
+        }
+        let (store, report) = open(copy.path());
+        assert_eq!(lost_bodies(&model, &store), [BodyHash::of(&mail)], "{report:?}");
+        store.verify(true).unwrap();
+        assert_eq!(store.head(log(2)).unwrap().position, model.position(log(2)));
+    }
+}
+
 #[test]
 fn a_body_that_is_damaged_is_written_again_when_it_comes_again() {
     let directory = scratch();
