@@ -332,7 +332,6 @@ fn close(examination: &mut Examination, spans: &[Span], tail: Tail) {
 
 /// Cuts what was never acknowledged: damage behind everything that is known to have been on disk, and all that lies behind it.
 fn tear(examination: &mut Examination, last: usize, known: CommitNumber) {
-    let known = known.max(examination.checkpoint);
     let synced = examination.synced_offset.max(HEADER_LENGTH);
     let is_torn = |damage: &Damage| damage.span == last && damage.start >= synced && damage.first > known;
     let Some(index) = examination.damages.iter().position(is_torn) else { return };

@@ -167,6 +167,17 @@ fn lost_metadata_is_made_again_from_the_segments() {
     model.check(&store);
 }
 
+/// A restore that forgot them: an empty store in their place would have clients delete what they have.
+#[test]
+fn a_store_whose_segments_are_gone_is_no_new_one() {
+    let directory = scratch();
+    history(&open(directory.path()).0, 5);
+    for gone in ["segments", "sled", "bodies"] {
+        let _ = fs::remove_dir_all(directory.path().join(gone));
+        assert!(matches!(Store::open(directory.path(), options()), Err(OpenError::Damaged(text)) if text.contains("no segments")));
+    }
+}
+
 #[test]
 fn large_bodies_are_files_and_survive() {
     let directory = scratch();
