@@ -174,7 +174,9 @@ fn a_store_whose_segments_are_gone_is_no_new_one() {
     history(&open(directory.path()).0, 5);
     for gone in ["segments", "sled", "bodies"] {
         let _ = fs::remove_dir_all(directory.path().join(gone));
-        assert!(matches!(Store::open(directory.path(), options()), Err(OpenError::Damaged(text)) if text.contains("no segments")));
+        assert!(
+            matches!(Store::open(directory.path(), options()), Err(OpenError::Damaged(text)) if text.contains("no segments"))
+        );
     }
 }
 
