@@ -1,7 +1,7 @@
 //! Mends damaged parts of segments: what is whole stays where it is, records that are not come from sled and take the room of what is lost. The mended segment is
 //! a new generation of its file, which takes its place by one rename; the damaged file is kept.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -97,11 +97,13 @@ impl Healer<'_> {
         }
         chains.learn(spans.get(from..).unwrap_or_default(), self.identity, &wanted)?;
         let (mut verdicts, mut waiting) = (Vec::with_capacity(damages.len()), Patches::new());
-        let mut before = (0, 0);
+        let (mut before, mut reached) = ((0, 0), 0);
         for damage in damages {
             let bytes = self.ruin(spans, damage)?;
-            let (verdict, patches) = self.judge(spans, damage, &self.look(&bytes, damage, &is_stored), &mut chains);
+            let ruin = self.look(&bytes, damage, &is_stored);
+            let (verdict, patches) = self.judge(spans, damage, &ruin, &mut chains, reached);
             verdicts.push(verdict);
+            reached = reached.max(damage.next);
             // What is missing before a segment may have to stand at the end of the one before it.
             let ready = waiting.keys().copied().filter(|span| *span + 1 < damage.span).collect::<Vec<_>>();
             self.write(spans, ready.into_iter().filter_map(|span| waiting.remove_entry(&span)), &mut before)?;
@@ -127,11 +129,19 @@ impl Healer<'_> {
         Ok(bytes.into())
     }
 
-    fn judge(&self, spans: &[Span], damage: &Damage, ruin: &Ruin<'_>, chains: &mut Chains<'_>) -> (Verdict, Vec<Patch>) {
+    /// `reached` is the first commit behind all damage in front of this one.
+    fn judge(
+        &self,
+        spans: &[Span],
+        damage: &Damage,
+        ruin: &Ruin<'_>,
+        chains: &mut Chains<'_>,
+        reached: CommitNumber,
+    ) -> (Verdict, Vec<Patch>) {
         let salvage = ruin.salvage(chains);
         let unreadable = salvage.unreadable().collect();
         let mut verdict = Verdict { records: 0, from_sled: 0, unreadable, lost: Vec::new(), failure: None, is_mended: false };
-        let records = if salvage.has_all_records {
+        let records = if salvage.has_all_records || damage.lost().is_empty() {
             Some(salvage.records().cloned().collect())
         } else {
             let asked = chains.log.map(|log| records_of(log, damage.lost())).transpose();
@@ -150,20 +160,27 @@ impl Healer<'_> {
         records.iter().for_each(|record| chains.add(record));
         let mut image = Image::new(ruin.bytes, &salvage, &records);
         (verdict.records, verdict.from_sled) = (records.len(), image.missing.len());
-        let patches = self.patches(spans, damage, ruin.bytes.len(), &mut image);
+        let patches = self.patches(spans, damage, ruin.bytes.len(), &mut image, reached);
         verdict.is_mended = patches.is_some();
         (verdict, patches.unwrap_or_default())
     }
 
     /// What is to be written; nothing where there is no room.
-    fn patches(&self, spans: &[Span], damage: &Damage, room: usize, image: &mut Image) -> Option<Vec<Patch>> {
+    fn patches(
+        &self,
+        spans: &[Span],
+        damage: &Damage,
+        room: usize,
+        image: &mut Image,
+        reached: CommitNumber,
+    ) -> Option<Vec<Patch>> {
         let (span, start) = (damage.span, damage.start.max(HEADER_LENGTH));
         let mut patches = Vec::new();
         if damage.start == 0 {
             // What is to stand behind the header may have to stand before it.
             let is_before = damage.end <= HEADER_LENGTH;
-            let predecessor_commit = Some(if is_before { damage.next } else { damage.first }.saturating_sub(1));
-            patches.push(Patch { span, start, bytes: Vec::new(), predecessor_commit });
+            let first = reached.max(if is_before { damage.next } else { damage.first });
+            patches.push(Patch { span, start, bytes: Vec::new(), predecessor_commit: Some(first.saturating_sub(1)) });
         }
         if room < GROUP_LENGTH && image.missing.is_empty() {
             // A rest that is too short for a group has nothing to say.
@@ -282,10 +299,11 @@ impl Image {
         let mut bytes = ruin.to_vec();
         bytes.resize(bytes.len().max(GROUP_LENGTH), 0);
         let mut image = Self { gaps: Vec::new(), missing: Vec::new(), bytes };
+        let wanted: HashMap<_, _> = records.iter().map(|record| ((record.log, record.position), record.chain)).collect();
         let (mut end, mut kept_records) = (GROUP_LENGTH, HashSet::new());
         for Kept { range, piece } in &salvage.kept {
             let kind = match piece {
-                Piece::Record(record) if !records.contains(record) => continue,
+                Piece::Record(record) if wanted.get(&(record.log, record.position)) != Some(&record.chain) => continue,
                 Piece::Record(record) => {
                     kept_records.insert((record.log, record.position));
                     EntryKind::Record

@@ -24,7 +24,7 @@ impl Shared {
         let mut prepared = Vec::with_capacity(bodies.len());
         for body in bodies {
             let mut source = BodySource::Stored;
-            if body.source == BodySource::Stored || met.contains(&body.hash) || self.is_stored(body.hash) {
+            if body.source == BodySource::Stored || met.contains(&body.hash) || self.is_stored(body.hash, is_large(body)) {
                 // Nothing is to be written.
             } else if is_large(body) {
                 self.store_large(body)?;
@@ -44,13 +44,14 @@ impl Shared {
     }
 
     /// Whether a body is stored and can be read whole: one that is damaged is written again.
-    fn is_stored(&self, hash: BodyHash) -> bool {
+    fn is_stored(&self, hash: BodyHash, is_large: bool) -> bool {
         if self.places.whole(hash).is_some() {
             return true;
         }
         let place = self.ask(|log| log.place(hash)).ok().flatten();
         // The file of a large one may be there without a commit that names it.
-        let place = place.unwrap_or(BodyPlace { segment: 0, offset: 0, stored: 0, length: 0 });
+        let own_file = is_large.then_some(BodyPlace { segment: 0, offset: 0, stored: 0, length: 0 });
+        let Some(place) = place.or(own_file) else { return false };
         let Ok((file, place)) = self.shelf.file(hash, &place, self.identity()) else { return false };
         let is_whole = body::is_whole(&file, &place, hash, self.identity());
         if is_whole {

@@ -182,7 +182,9 @@ impl Recovery<'_> {
             let is_needed = |damage: &Damage| need == Need::All || damage.next > found.checkpoint + 1;
             let is_lost =
                 |damage: &Damage, verdict: &Verdict| !verdict.is_mended && !damage.lost().is_empty() && is_needed(damage);
-            match found.damages.iter().zip(&verdicts).find(|(damage, verdict)| is_lost(damage, verdict)) {
+            let judged = || found.damages.iter().zip(&verdicts);
+            judged().filter(|(_, verdict)| verdict.is_mended).for_each(|(damage, verdict)| self.tell(&spans, damage, verdict));
+            match judged().find(|(damage, verdict)| is_lost(damage, verdict)) {
                 // Records that others stand on may lie further in front.
                 Some(_) if from > 0 => is_from_first = true,
                 Some((_, Verdict { failure: Some(error), .. })) => return Err(unopened(error.clone())),
@@ -192,7 +194,8 @@ impl Recovery<'_> {
                     return Err(OpenError::Damaged(format!("{text}; {sled}; restore the file from a backup")));
                 }
                 None => {
-                    found.damages.iter().zip(&verdicts).for_each(|(damage, verdict)| self.tell(&spans, damage, verdict));
+                    let left = judged().filter(|(_, verdict)| !verdict.is_mended);
+                    left.for_each(|(damage, verdict)| self.tell(&spans, damage, verdict));
                     is_mended = true;
                 }
             }

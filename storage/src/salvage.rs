@@ -125,7 +125,7 @@ impl Ruin<'_> {
             Some((EntryKind::Record, content)) => crate::codec::decode::<Record>(&content).ok(),
             _ => None,
         };
-        let records = (0..self.bytes.len()).filter_map(record_at);
+        let records = (0..self.bytes.len()).filter_map(record_at).filter(|record| self.commits.contains(&record.commit));
         records.filter_map(|record| Some((record.log, record.position.checked_sub(1)?))).collect()
     }
 

@@ -54,6 +54,26 @@ fn without_sled(directory: &Path) {
     fs::remove_dir_all(directory.join("sled")).unwrap();
 }
 
+/// Nothing is damaged, and each segment's header says what is true.
+fn is_all_right(store: &Store, newest: u64) {
+    let identity = store.shared.identity();
+    let found = crate::survey::spans(&store.shared.home.directory.join("segments"), identity).unwrap();
+    let mut next = std::collections::HashMap::new();
+    let examination = examine(&found, 0, identity, Tail::Open(newest), &mut |span, met| {
+        if let crate::scan::Found::Group { header, .. } = met {
+            next.entry(span.number + 1).and_modify(|next| *next = header.next().max(*next)).or_insert(header.next());
+        }
+        Ok(())
+    });
+    let examination = examination.unwrap();
+    assert!(examination.damages.is_empty() && examination.newest == newest, "{examination:?}");
+    for pair in found.windows(2) {
+        let header = pair[1].header.unwrap();
+        assert_eq!(header.predecessor_commit + 1, next[&pair[1].number], "{header:?}");
+        assert_eq!((header.predecessor_end, pair[0].length), (pair[0].end, pair[0].end));
+    }
+}
+
 /// Where in the files the entries of bodies lie, with their heads: file, begin and end.
 fn bodies_on_disk(store: &Store, model: &Model) -> Vec<(BodyHash, usize, std::ops::Range<usize>)> {
     let place = |body: &Vec<u8>| {
@@ -154,6 +174,7 @@ fn a_segment_that_was_cut_or_is_gone_is_mended_from_sled() {
             let (store, report) = open(copy.path());
             let lost = lost_bodies(&model, &store);
             assert!(!lost.is_empty() && report.healed_records > 0, "{index} {is_removed}: {report:?}");
+            is_all_right(&store, 40);
             let mut model = model.clone();
             model.append(&store, 41).unwrap();
             drop(store);
@@ -181,9 +202,7 @@ fn a_cut_segment_before_a_lost_header_is_mended_from_sled() {
         flip(&path(2), 75);
         let (store, report) = open(copy.path());
         assert!(!lost_bodies(&model, &store).is_empty() && report.healed_records > 0, "{report:?}");
-        let found = crate::survey::spans(&copy.path().join("segments"), store.shared.identity()).unwrap();
-        let examination = examine(&found, 0, store.shared.identity(), Tail::Open(40), &mut |_, _| Ok(())).unwrap();
-        assert!(examination.damages.is_empty(), "{examination:?}");
+        is_all_right(&store, 40);
         drop(store);
         without_sled(copy.path());
         let (store, _) = open(copy.path());
