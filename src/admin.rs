@@ -1,6 +1,7 @@
 //! Administration: what is asked over the admin socket in the data directory, and what answers. With the server stopped the same questions are
 //! answered from the store. Requests and replies are JSON, one a line; a batch of an import is followed by its bytes.
 
+mod aside;
 pub mod client;
 pub mod log;
 pub mod lost;
@@ -13,9 +14,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::exit::{Exit, Failure};
-
-/// The longest line of a request or reply, in bytes.
-pub const MAX_LINE_BYTES: usize = 4 << 20;
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,11 +48,18 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether the answer may take long: such questions must not keep short ones out.
+    fn is_long(&self) -> bool {
+        matches!(self, Self::LogList { .. } | Self::Log(_) | Self::LogVerify | Self::Import { .. })
+    }
+}
+
 /// Which records of which logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Selection {
-    /// `*`, `server`, `USER`, `USER/*` or `USER/MAILBOX`.
+    /// `*`, `server`, `USER` (or `USER/`: a user may be called `server`), `USER/*` or `USER/MAILBOX`.
     pub target: String,
     /// From this position on; of several logs, from this commit on.
     pub from: Option<u64>,

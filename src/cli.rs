@@ -105,10 +105,16 @@ impl Place {
         Err(Failure::new(Exit::Config, lines.join("\n")))
     }
 
-    /// The data directory, for commands that need nothing else.
-    fn data(&self) -> Result<PathBuf, Failure> {
+    /// The configuration and the data directory, for commands; absolute, because a command may give up the right to enter where it was typed.
+    fn config_and_data(&self) -> Result<(Config, PathBuf), Failure> {
         let config = self.config(Vec::new())?;
-        config.data().map(PathBuf::from)
+        let data = config.data()?;
+        let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+        Ok((config, data))
+    }
+
+    fn data(&self) -> Result<PathBuf, Failure> {
+        self.config_and_data().map(|(_, data)| data)
     }
 }
 
@@ -126,9 +132,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            use std::io::Write as _;
-            let text: Vec<String> = failure.text.lines().map(terminal::plain).collect();
-            let _ = writeln!(std::io::stderr(), "carillon: {}", text.join("\ncarillon: "));
+            failure.text.lines().for_each(terminal::note);
             failure.exit.into()
         }
     }

@@ -1,13 +1,18 @@
 //! Import of maildirs and mboxes into an account. The readers know the disk, the writer (`writer`) the actors; what lies between is [`Item`].
 
+mod keywords;
 pub mod maildir;
 pub mod mbox;
 pub mod transfer;
 pub mod writer;
 
+use std::fs::{self, DirEntry};
+use std::io;
+use std::path::Path;
+
 use carillon_protocol::date::InternalDate;
 use carillon_protocol::flag::FlagSet;
-use carillon_protocol::mailbox_name::MailboxName;
+use carillon_protocol::mailbox_name::{self, MailboxName, NameFormat};
 use carillon_protocol::mime;
 
 use crate::calendar;
@@ -23,6 +28,8 @@ pub struct Item {
     pub bytes: Vec<u8>,
     /// Its flags.
     pub flags: FlagSet,
+    /// What stands there as a keyword and can be none.
+    pub odd_keywords: Vec<String>,
     /// INTERNALDATE.
     pub internal_date: InternalDate,
 }
@@ -34,6 +41,49 @@ pub struct Unread {
     pub place: String,
     /// Why.
     pub why: String,
+}
+
+impl Unread {
+    /// A file or directory that could not be read.
+    pub fn of(path: &Path, why: &str) -> Self {
+        Self { place: path.display().to_string(), why: why.to_owned() }
+    }
+}
+
+/// What stands in a directory, by name; what cannot be listed is put to `unread`.
+fn read_directory(path: &Path, unread: &mut Vec<Unread>) -> Vec<DirEntry> {
+    match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(mut entries) => {
+            entries.sort_by_key(DirEntry::file_name);
+            entries
+        }
+        Err(error) => {
+            unread.push(Unread::of(path, &error.to_string()));
+            Vec::new()
+        }
+    }
+}
+
+/// Whether a directory may be looked into; an error says why something that may be one is not. Links to directories are not followed: they can lead in circles,
+/// and into other people's mail.
+fn is_directory(entry: &DirEntry) -> Result<bool, String> {
+    let kind = entry.file_type().map_err(|error| error.to_string())?;
+    if kind.is_symlink() && !entry.path().is_file() {
+        return Err("a symbolic link, which is not followed: import what it leads to by itself, with --mailbox".to_owned());
+    }
+    Ok(kind.is_dir())
+}
+
+/// A directory's or file's name as a level of a mailbox name: modified UTF-7 by custom; one that is not is taken as it is.
+fn segment_of(name: &str) -> String {
+    let format = NameFormat { separator: '/', utf8: false };
+    mailbox_name::decode_text(name.as_bytes(), format).unwrap_or_else(|_| name.to_owned())
+}
+
+/// The mailbox of some levels below another one. INBOX has none below it: its folders stand beside it.
+fn below(mailbox: &MailboxName, levels: Vec<String>) -> Result<MailboxName, String> {
+    let parent: &[String] = if mailbox.is_inbox() { &[] } else { mailbox.segments() };
+    MailboxName::from_segments(parent.iter().chain(&levels)).map_err(|error| error.to_string())
 }
 
 /// What a reader gives, one after the other.

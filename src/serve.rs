@@ -165,6 +165,7 @@ impl Ground {
         if plan.in_memory {
             return Ok(Self { journal: Arc::new(MemoryJournal::new()), store: None });
         }
+        crate::owner::refuse_root(&plan.data)?;
         let store = open_store(&plan.data, plan.config.store.clone())?;
         Ok(Self { journal: Arc::clone(&store) as Arc<dyn Journal>, store: Some(store) })
     }
@@ -276,7 +277,7 @@ impl Server {
             reload_users: Arc::clone(&server.people.reload),
         };
         let (journal, store) = (Arc::clone(&ground.journal), ground.store.clone());
-        let backend = Backend { journal, store, names: Arc::clone(&server.people.names), live: Some(live) };
+        let backend = Backend { journal, store, names: Arc::clone(&server.people.names), live: Some(live), only_aside: None };
         admin::server::start(&door, backend).map_err(|error| Failure::new(Exit::Failed, format!("no admin thread: {error}")))?;
         opened(&addresses)?;
         notify(&[NotifyState::Ready]);

@@ -21,6 +21,11 @@ pub fn line(text: &str) -> Result<bool, Failure> {
     }
 }
 
+/// Writes a line to standard error, where somebody may read it.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "carillon: {}", plain(text));
+}
+
 /// Text for a terminal: control characters become visible, so that no name or header can write escape sequences; so do characters that turn the reading direction.
 pub fn plain(text: &str) -> String {
     let visible = |character: char| if character.is_control() || is_invisible(character) { '\u{fffd}' } else { character };

@@ -5,6 +5,7 @@ mod passwd_file;
 pub mod password;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,7 +17,6 @@ use carillon_actors::session::auth::{Authenticator, Verdict};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::exit::{Exit, Failure, failed};
-use crate::owner;
 pub use any::AnyUser;
 pub use passwd_file::{Imported, import};
 use password::Hash;
@@ -223,7 +223,6 @@ pub fn edit<T>(directory: &Path, change: impl FnOnce(&mut Table) -> Result<T, Fa
     let lock_path = directory.join("users.lock");
     let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
     let lock = lock.map_err(|error| failed("cannot open", &lock_path, &error))?;
-    owner::give(&lock, directory).map_err(|error| failed("cannot own", &lock_path, &error))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
         .map_err(|error| failed("cannot lock", &lock_path, &error.into()))?;
     let mut table = read(directory)?;
@@ -241,9 +240,6 @@ pub fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure>
     let write = || -> std::io::Result<()> {
         let _ = fs::remove_file(&temporary);
         let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&temporary)?;
-        if let Some(directory) = path.parent() {
-            owner::give(&file, directory)?;
-        }
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -305,22 +301,49 @@ impl Authenticator for Users {
     }
 }
 
-/// What maps an account back to its user's name, for people who read.
-pub trait Names: Send + Sync {
-    /// The users' names by account; removed users' too.
-    fn names(&self) -> BTreeMap<AccountId, String>;
+/// Whose an account is, or was; shown with [`REMOVED`] behind the name where the user was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The user's name.
+    pub name: String,
+    /// Whether the user was removed, and the mail is kept aside.
+    pub is_removed: bool,
 }
 
-impl Names for Users {
-    fn names(&self) -> BTreeMap<AccountId, String> {
-        names(&self.table())
+/// How names of removed users end where people read them.
+const REMOVED: &str = "~removed";
+
+impl fmt::Display for Owner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.name)?;
+        formatter.write_str(if self.is_removed { REMOVED } else { "" })
     }
 }
 
-/// The users' names by account; removed ones are marked.
-pub fn names(table: &Table) -> BTreeMap<AccountId, String> {
-    let removed = table.removed.iter().map(|(name, account)| (*account, format!("{}~removed", name.as_str())));
-    removed.chain(table.users.iter().map(|(name, user)| (user.account, name.as_str().to_owned()))).collect()
+/// What maps an account back to its user, for people who read.
+pub trait Names: Send + Sync {
+    /// The owners of accounts; removed users' too.
+    fn names(&self) -> BTreeMap<AccountId, Owner>;
+}
+
+impl Names for Users {
+    fn names(&self) -> BTreeMap<AccountId, Owner> {
+        let table = self.table();
+        let owner = |name: &UserName, is_removed| Owner { name: name.as_str().to_owned(), is_removed };
+        let removed = table.removed.iter().map(|(name, account)| (*account, owner(name, true)));
+        removed.chain(table.users.iter().map(|(name, user)| (user.account, owner(name, false)))).collect()
+    }
+}
+
+/// The accounts that a name stands for, however it is typed: the user's first, then those of removed users who were called so.
+pub fn accounts(owners: &BTreeMap<AccountId, Owner>, name: &str) -> Vec<AccountId> {
+    let canonical = |text: &str| UserName::new(text).map(|name| name.0).unwrap_or_default();
+    let wanted = [(canonical(name), false), (canonical(name.strip_suffix(REMOVED).unwrap_or(name)), true)];
+    let of = |(name, is_removed): &(String, bool)| {
+        let is_wanted = |owner: &Owner| owner.name == *name && owner.is_removed == *is_removed;
+        owners.iter().filter(|(_, owner)| is_wanted(owner)).map(|(account, _)| *account).collect::<Vec<_>>()
+    };
+    wanted.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]
@@ -376,6 +399,27 @@ mod tests {
         let users = Users::open(directory.path()).unwrap();
         assert_eq!(users.verify("carl", b"dora"), Verdict::Refused);
         assert_eq!(users.verify("no name", b"bob"), Verdict::Refused);
+    }
+
+    #[test]
+    fn a_name_stands_for_its_user_and_for_those_who_were_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let edited = edit(directory.path(), |table| {
+            let first = table.add(name("carol"), plain("x"))?;
+            table.remove(&name("carol"))?;
+            let second = table.add(name("Carol"), plain("x"))?;
+            table.remove(&name("carol"))?;
+            Ok((first, second, table.add(name("carol"), plain("x"))?, table.add(name("dora"), plain("x"))?))
+        });
+        let (first, second, carol, dora) = edited.unwrap();
+        let owners = Users::open(directory.path()).unwrap().names();
+        let of = |text: &str| accounts(&owners, text);
+        let mut removed = vec![first, second];
+        removed.sort();
+        assert_eq!(of("carol~removed"), removed);
+        assert_eq!(of("CAROL"), [&[carol], removed.as_slice()].concat());
+        assert_eq!((of("dora"), of("nobody"), of("a/b")), (vec![dora], vec![], vec![]));
+        assert_eq!((owners[&first].to_string(), owners[&carol].to_string()), ("carol~removed".to_owned(), "carol".to_owned()));
     }
 
     #[test]

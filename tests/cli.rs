@@ -365,36 +365,6 @@ fn a_copy_made_while_mail_arrives_has_all_that_was_acknowledged_before() {
     assert_eq!(served.end(), 0);
 }
 
-/// The usual mistake: the server has a user of its own, and the administrator works as root.
-#[test]
-fn what_root_makes_belongs_to_the_directorys_owner() {
-    use std::os::unix::fs::{MetadataExt as _, chown};
-    const NOBODY: u32 = 65_534;
-    let directory = tempfile::tempdir().unwrap();
-    let directory = directory.path();
-    std::fs::create_dir(directory.join("d")).unwrap();
-    if chown(directory.join("d"), Some(NOBODY), Some(NOBODY)).is_err() {
-        return; // Not root: nobody could make this mistake.
-    }
-    std::fs::write(directory.join("box"), "From a@x Mon Jan 12 10:00:00 2026\nSubject: x\n\nhi\n").unwrap();
-    assert_eq!(run(directory, &["user", "add", "alice", "--password-stdin", "--data", "d"], "x\n").0, 0);
-    assert_eq!(run(directory, &["import", "mbox", "box", "alice", "--data", "d"], "").0, 0);
-    assert_eq!(run(directory, &["log", "verify", "--data", "d"], "").0, 0);
-    let mut found = Vec::new();
-    let mut folders = vec![directory.join("d")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            let metadata = entry.metadata().unwrap();
-            assert_eq!(metadata.uid(), NOBODY, "{:?}", entry.path());
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            }
-            found.push(entry.file_name());
-        }
-    }
-    assert!(found.len() > 5 && ["users", "users.lock", "segments"].iter().all(|name| found.iter().any(|other| other == name)));
-}
-
 #[test]
 fn an_import_is_whole_and_a_second_one_finds_it() {
     let directory = tempfile::tempdir().unwrap();

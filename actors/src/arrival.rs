@@ -55,7 +55,7 @@ pub fn prepare_all(source: &Source, arrivals: Vec<Arrival>) -> Result<Vec<NewMes
 ///
 /// # Errors
 /// A disk that fails.
-pub fn prepare_each(source: &Source, arrivals: Vec<Arrival>) -> Result<Vec<Result<NewMessage, Refusal>>, Refusal> {
+pub fn prepare_each(source: &Source, arrivals: Vec<Arrival>) -> Result<Vec<Result<NewMessage, Refusal>>, Fault> {
     let mut messages = Vec::with_capacity(arrivals.len());
     let (mut first, mut bytes) = (0, 0);
     for arrival in arrivals {
@@ -78,11 +78,11 @@ pub fn prepare_each(source: &Source, arrivals: Vec<Arrival>) -> Result<Vec<Resul
 }
 
 /// Has the journal make bodies ready.
-fn store(source: &Source, messages: &mut [Result<NewMessage, Refusal>]) -> Result<(), Refusal> {
+fn store(source: &Source, messages: &mut [Result<NewMessage, Refusal>]) -> Result<(), Fault> {
     let mut rooms: Vec<&mut Option<Body>> =
         messages.iter_mut().filter_map(|message| message.as_mut().ok()).map(|message| &mut message.body).collect();
     let bodies = rooms.iter_mut().filter_map(|room| room.take()).collect();
-    let prepared = source.journal().prepare(bodies).map_err(Fault::from)?;
+    let prepared = source.journal().prepare(bodies)?;
     rooms.into_iter().zip(prepared).for_each(|(room, body)| *room = Some(body));
     Ok(())
 }

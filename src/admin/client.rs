@@ -1,6 +1,5 @@
 //! How a command gets its answer: from the running server, or from the store where none is running.
 
-use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,11 +7,13 @@ use carillon_storage::{OpenError, Store, StoreOptions};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use super::Request;
+use super::aside::Aside;
 use super::server::Backend;
-use super::socket::{connect, receive, send};
-use super::{Reply, Request};
+use super::socket::{Caller, connect};
 use crate::exit::{Exit, Failure};
 use crate::owner;
+use crate::terminal::note;
 use crate::users::{Names, Users};
 
 impl From<OpenError> for Failure {
@@ -36,17 +37,28 @@ pub fn runtime() -> Result<Runtime, Failure> {
     runtime.map_err(|error| Failure::new(Exit::Failed, format!("no runtime: {error}")))
 }
 
+/// A store that was opened to be read.
+struct Opened {
+    store: Arc<Store>,
+    /// Where the data directory cannot be written: what was opened instead, and what is mended there alone.
+    aside: Option<(Aside, Vec<String>)>,
+}
+
 /// Opens the store of a data directory that has one.
-///
-/// # Errors
-/// There is none, or it cannot be opened.
-pub fn open_store(data: &Path) -> Result<Arc<Store>, Failure> {
+fn open(data: &Path) -> Result<Opened, Failure> {
+    carillon_storage::refuse_foreign(data)?;
     // Lost metadata are made again from the segments.
     if ["carillon.store", "segments"].iter().all(|name| !data.join(name).exists()) {
-        return Err(Failure::new(Exit::Failed, format!("{} is no carillon data directory", data.display())));
+        return Err(Failure::new(Exit::Failed, format!("{} holds no mail yet: no server has run on it", data.display())));
     }
-    let (store, _) = Store::open(data, StoreOptions::default())?;
-    Ok(Arc::new(store))
+    let aside = Aside::of(data)?;
+    if aside.is_some() {
+        note(&format!("{} cannot be written: nothing in it is mended", data.display()));
+    }
+    let (store, report) = Store::open(aside.as_ref().map_or(data, Aside::path), StoreOptions::default())?;
+    report.sentences.iter().for_each(|sentence| note(sentence));
+    let mended = if report.healed_records > 0 { report.sentences } else { Vec::new() };
+    Ok(Opened { store: Arc::new(store), aside: aside.map(|aside| (aside, mended)) })
 }
 
 /// Asks; `row` gets the rows, and says whether it wants more.
@@ -54,17 +66,19 @@ pub fn open_store(data: &Path) -> Result<Arc<Store>, Failure> {
 /// # Errors
 /// What the answer says, or nobody can answer.
 pub fn ask(data: &Path, request: &Request, row: &mut dyn FnMut(&Value) -> Result<bool, Failure>) -> Result<(), Failure> {
-    if let Some(answered) = ask_server(data, request, row) {
-        return answered;
+    if ask_server(data, request, row)? {
+        return Ok(());
     }
     // Whoever follows would hold the store, and keep the server from starting that writes what is waited for.
     let is_following = matches!(request, Request::Log(selection) if selection.follow);
     if is_following || matches!(request, Request::Ready | Request::Who | Request::Kick { .. } | Request::ReloadUsers) {
         return Err(Failure::new(Exit::Unreachable, format!("no server is running on {}", data.display())));
     }
-    let store = open_store(data)?;
+    owner::work_as_owner(data)?;
+    let Opened { store, aside } = open(data)?;
+    let only_aside = aside.as_ref().map(|(_, mended)| mended.clone());
     let names: Arc<dyn Names> = Arc::new(Users::open(data)?);
-    let backend = Backend { journal: store.clone(), store: Some(store.clone()), names, live: None };
+    let backend = Backend { journal: store.clone(), store: Some(store.clone()), names, live: None, only_aside };
     let mut failure = None;
     let answered = backend.answer(request, &runtime()?, &mut |value| match value.as_ref().map(&mut *row) {
         None | Some(Ok(true)) => true,
@@ -75,34 +89,21 @@ pub fn ask(data: &Path, request: &Request, row: &mut dyn FnMut(&Value) -> Result
         }
     });
     carillon_storage::Journal::close(store.as_ref());
-    drop((backend, store));
-    owner::give_all(data)?;
     failure.map_or(answered, Err)
 }
 
-/// Asks the running server; `None` where there is none.
-pub fn ask_server(
-    data: &Path,
-    request: &Request,
-    row: &mut dyn FnMut(&Value) -> Result<bool, Failure>,
-) -> Option<Result<(), Failure>> {
-    let mut stream = connect(data)?;
-    let broken = |error: std::io::Error| Failure::new(Exit::Unreachable, format!("the server does not answer: {error}"));
-    let mut converse = || -> Result<(), Failure> {
-        send(&mut stream, request).map_err(broken)?;
-        let mut input = BufReader::new(stream.try_clone().map_err(broken)?);
-        loop {
-            match receive::<Reply>(&mut input).map_err(broken)? {
-                Some(Reply::Row(value)) => {
-                    if !row(&value)? {
-                        return Ok(());
-                    }
-                }
-                Some(Reply::Done) => return Ok(()),
-                Some(Reply::Failed { exit, text }) => return Err(Failure::new(Exit::from_number(exit), text)),
-                None => return Err(Failure::new(Exit::Unreachable, "the server ended")),
-            }
+/// Asks the running server; false where there is none.
+///
+/// # Errors
+/// What the answer says, or the server cannot be reached.
+pub fn ask_server(data: &Path, request: &Request, row: &mut dyn FnMut(&Value) -> Result<bool, Failure>) -> Result<bool, Failure> {
+    let Some(stream) = connect(data)? else { return Ok(false) };
+    let mut caller = Caller::new(stream)?;
+    caller.send(request)?;
+    while let Some(value) = caller.row()? {
+        if !row(&value)? {
+            break;
         }
-    };
-    Some(converse())
+    }
+    Ok(true)
 }

@@ -1,6 +1,6 @@
 //! `carillon log`: records of one log or of many, in the order of commits. Blocks on the disk; called in the pool or in a process of its own.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use carillon_actors::id::{LOG_KIND_ACCOUNT, LOG_KIND_MAILBOX, LOG_KIND_SERVER, SERVER_LOG};
@@ -8,7 +8,7 @@ use carillon_storage::{Journal, LogId, Record};
 use serde_json::{Value, json};
 
 use super::Selection;
-use super::names::{Names, text};
+use super::names::{Names, SERVER, text};
 use super::render;
 use crate::exit::{Exit, Failure};
 
@@ -22,7 +22,7 @@ pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
 enum Scope {
     All,
     One(LogId),
-    Some(Vec<LogId>),
+    Some(BTreeSet<LogId>),
 }
 
 impl Scope {
@@ -40,14 +40,14 @@ fn scope(target: &str, journal: &dyn Journal, names: &mut Names) -> Result<Scope
         names.learn_all(journal)?;
         return Ok(Scope::All);
     }
-    if target == "server" {
+    if target == SERVER {
         return Ok(Scope::One(SERVER_LOG));
     }
     let (user, mailbox) = target.split_once('/').map_or((target, None), |(user, mailbox)| (user, Some(mailbox)));
-    let account = names.account(user).ok_or_else(|| Failure::new(Exit::NoUser, format!("there is no user {user:?}")))?;
+    let account = names.account(user)?;
     names.learn(journal, account)?;
     match mailbox {
-        None => Ok(Scope::One(account.log())),
+        None | Some("") => Ok(Scope::One(account.log())),
         Some("*") => {
             let mailboxes = names.mailboxes(account).into_iter().map(|(id, _)| id.log());
             Ok(Scope::Some(std::iter::once(account.log()).chain(mailboxes).collect()))
@@ -217,16 +217,10 @@ pub fn list(
     user: Option<&str>,
     emit: &mut dyn FnMut(Option<Value>) -> bool,
 ) -> Result<(), Failure> {
-    let only = match user {
-        Some(user) => {
-            let account = names.account(user);
-            Some(account.ok_or_else(|| Failure::new(Exit::NoUser, format!("there is no user {user:?}")))?)
-        }
-        None => None,
-    };
+    let only = user.map(|user| names.account(user)).transpose()?;
     let mut logs = Vec::new();
     if only.is_none() {
-        logs.extend(journal.logs(LOG_KIND_SERVER)?.into_iter().map(|log| (log, "server".to_owned(), false)));
+        logs.extend(journal.logs(LOG_KIND_SERVER)?.into_iter().map(|log| (log, SERVER.to_owned(), false)));
     }
     for log in journal.logs(LOG_KIND_ACCOUNT)? {
         let account = carillon_actors::id::AccountId(log.id);
@@ -235,7 +229,7 @@ pub fn list(
         }
         names.learn(journal, account)?;
         let user = names.user(account);
-        logs.push((log, user.clone(), false));
+        logs.push((log, names.log(account), false));
         let mailboxes = names.mailboxes(account);
         logs.extend(mailboxes.iter().map(|(id, named)| (id.log(), format!("{user}/{}", text(&named.name)), named.is_deleted)));
     }
@@ -254,7 +248,7 @@ pub fn list(
 
 fn kind_name(kind: u8) -> &'static str {
     match kind {
-        LOG_KIND_SERVER => "server",
+        LOG_KIND_SERVER => SERVER,
         LOG_KIND_ACCOUNT => "account",
         LOG_KIND_MAILBOX => "mailbox",
         _ => "unknown",

@@ -1,6 +1,6 @@
 //! Which mailbox has which name, for people who read logs: folded from the accounts' logs, deleted mailboxes too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use carillon_actors::account::event::{self, AccountEvent, Creation};
 use carillon_actors::id::{AccountId, LOG_KIND_ACCOUNT, MailboxId};
@@ -8,6 +8,10 @@ use carillon_protocol::mailbox_name::{MailboxName, NameFormat};
 use carillon_storage::{Journal, LogId, Position, Record};
 
 use crate::exit::{Exit, Failure};
+use crate::users::{self, Owner};
+
+/// The name of the server's own log.
+pub const SERVER: &str = "server";
 
 /// Records that are read at a time.
 const PIECE: usize = 1000;
@@ -26,15 +30,16 @@ pub struct Named {
 /// All names.
 #[derive(Debug, Default)]
 pub struct Names {
-    users: BTreeMap<AccountId, String>,
+    users: BTreeMap<AccountId, Owner>,
     mailboxes: BTreeMap<MailboxId, Named>,
+    of_account: BTreeMap<AccountId, BTreeSet<MailboxId>>,
     /// How far each account's log was folded.
     positions: BTreeMap<AccountId, Position>,
 }
 
 impl Names {
     /// The users' names; nothing folded yet.
-    pub fn new(users: BTreeMap<AccountId, String>) -> Self {
+    pub fn new(users: BTreeMap<AccountId, Owner>) -> Self {
         Self { users, ..Self::default() }
     }
 
@@ -79,12 +84,10 @@ impl Names {
                 AccountEvent::MailboxCreated(creation) => self.created(account, creation),
                 AccountEvent::MailboxRenamed { moves, created, .. } => {
                     created.into_iter().for_each(|creation| self.created(account, creation));
-                    for step in moves {
-                        self.mailboxes.insert(step.mailbox, Named { account, name: step.to, is_deleted: false });
-                    }
+                    moves.into_iter().for_each(|step| self.put(step.mailbox, account, step.to, false));
                 }
                 AccountEvent::MailboxDeleted { mailbox, name } => {
-                    self.mailboxes.insert(mailbox, Named { account, name, is_deleted: true });
+                    self.put(mailbox, account, name, true);
                 }
                 AccountEvent::Subscribed(_) | AccountEvent::Unsubscribed(_) => {}
             }
@@ -94,19 +97,44 @@ impl Names {
     }
 
     fn created(&mut self, account: AccountId, creation: Creation) {
-        self.mailboxes.insert(creation.mailbox, Named { account, name: creation.name, is_deleted: false });
+        self.put(creation.mailbox, account, creation.name, false);
+    }
+
+    fn put(&mut self, mailbox: MailboxId, account: AccountId, name: MailboxName, is_deleted: bool) {
+        self.mailboxes.insert(mailbox, Named { account, name, is_deleted });
+        self.of_account.entry(account).or_default().insert(mailbox);
     }
 
     /// The user of an account: its name, or the account's id.
     pub fn user(&self, account: AccountId) -> String {
-        self.users.get(&account).cloned().unwrap_or_else(|| account.to_string())
+        self.users.get(&account).map_or_else(|| account.to_string(), ToString::to_string)
+    }
+
+    /// How an account's own log is called: as its user, and of one who is called as the server's log is, with a `/`.
+    pub fn log(&self, account: AccountId) -> String {
+        let user = self.user(account);
+        if user == SERVER { format!("{user}/") } else { user }
     }
 
     /// The account of a user by name or by account id.
-    pub fn account(&self, user: &str) -> Option<AccountId> {
-        let by_name = self.users.iter().find(|(_, name)| name.as_str() == user.to_lowercase()).map(|(account, _)| *account);
-        let by_id = || u64::from_str_radix(user, 16).ok().filter(|_| user.len() == 16).map(AccountId);
-        by_name.or_else(by_id)
+    ///
+    /// # Errors
+    /// There is none, or several users of that name were removed.
+    pub fn account(&self, user: &str) -> Result<AccountId, Failure> {
+        let found = users::accounts(&self.users, user);
+        let is_there = |account: &AccountId| self.users.get(account).is_some_and(|owner| !owner.is_removed);
+        match found.as_slice() {
+            [] => {
+                let by_id = u64::from_str_radix(user, 16).ok().filter(|_| user.len() == 16).map(AccountId);
+                by_id.ok_or_else(|| Failure::new(Exit::NoUser, format!("there is no user {user:?}")))
+            }
+            [first, rest @ ..] if rest.is_empty() || is_there(first) => Ok(*first),
+            several => {
+                let ids: Vec<String> = several.iter().map(ToString::to_string).collect();
+                let text = format!("several users {user:?} were removed: name one by its account, {}", ids.join(" or "));
+                Err(Failure::new(Exit::NoUser, text))
+            }
+        }
     }
 
     /// Whose a mailbox is, and its name.
@@ -116,8 +144,8 @@ impl Names {
 
     /// The mailboxes of an account, by name; deleted ones at the end.
     pub fn mailboxes(&self, account: AccountId) -> Vec<(MailboxId, &Named)> {
-        let mut found: Vec<_> =
-            self.mailboxes.iter().filter(|(_, named)| named.account == account).map(|(id, named)| (*id, named)).collect();
+        let ids = self.of_account.get(&account).into_iter().flatten();
+        let mut found: Vec<_> = ids.filter_map(|id| Some((*id, self.mailboxes.get(id)?))).collect();
         found.sort_by(|left, right| (left.1.is_deleted, &left.1.name).cmp(&(right.1.is_deleted, &right.1.name)));
         found
     }

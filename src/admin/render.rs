@@ -8,7 +8,7 @@ use carillon_protocol::flag::{FlagChange, FlagSet};
 use carillon_storage::Record;
 use serde_json::{Value, json};
 
-use super::names::{Names, text};
+use super::names::{Names, SERVER, text};
 use crate::calendar;
 use crate::terminal::plain;
 
@@ -72,12 +72,12 @@ fn envelope(record: &Record, names: &Names, kind: &str, data: Value) -> Value {
         }
     };
     let log = match record.log.kind {
-        LOG_KIND_SERVER => "server".to_owned(),
+        LOG_KIND_SERVER => SERVER.to_owned(),
         LOG_KIND_ACCOUNT => {
             let account = AccountId(record.log.id);
             put("user", names.user(account));
             put("account_id", account.to_string());
-            names.user(account)
+            names.log(account)
         }
         _ => {
             let mailbox = MailboxId(record.log.id);

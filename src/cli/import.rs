@@ -1,25 +1,25 @@
-//! `carillon import`: reads files here, with this process's rights, and gives the messages to the server, or to the store where none is running.
+//! `carillon import`: reads files here, with this process's rights, and gives the messages to the server, or where none is running to actors over the store.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
-use carillon_actors::id::AccountId;
-use carillon_actors::limits::Limits;
 use carillon_protocol::mailbox_name::MailboxName;
 use carillon_storage::Journal;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Place;
-use crate::admin::socket::connect;
+use crate::admin::server::{self, Backend, Live};
+use crate::admin::socket::{broken, connect};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use crate::import::transfer::{BATCH_BYTES, BATCH_MESSAGES, Remote, Sink};
-use crate::import::writer::{Writer, Written};
-use crate::import::{Item, Outcome, maildir, mbox};
+use crate::import::transfer::{BATCH_BYTES, BATCH_MESSAGES, Remote, account_of};
+use crate::import::{Item, Outcome, Unread, maildir, mbox};
 use crate::owner;
 use crate::serve;
-use crate::terminal::{line, plain};
+use crate::terminal::{line, note, plain};
 use crate::users::Users;
 
 /// `carillon import ...`
@@ -31,11 +31,14 @@ pub enum ImportCommand {
     Mbox(Source),
 }
 
-/// Reads the source into an import.
-type Read = Box<dyn FnOnce(&mut Import<'_>) -> Result<(), Failure> + Send>;
+/// What is to be read.
+enum Listing {
+    Maildir(maildir::Listing),
+    Mbox(mbox::Listing),
+}
 
 /// From where to whom.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Source {
     /// The maildir, mbox file or directory of mbox files
     path: PathBuf,
@@ -47,121 +50,116 @@ pub struct Source {
 }
 
 pub(super) fn run(place: &Place, command: &ImportCommand) -> Result<(), Failure> {
-    let config = place.config(Vec::new())?;
-    let data = config.data()?.to_owned();
+    let (config, data) = place.config_and_data()?;
     let (ImportCommand::Maildir(source) | ImportCommand::Mbox(source)) = command;
     let root = match &source.mailbox {
         Some(name) => MailboxName::parse(name.as_bytes(), crate::admin::names::FORMAT)
             .map_err(|error| Failure::new(Exit::Usage, format!("{name:?} is no mailbox name: {error}")))?,
         None => MailboxName::inbox(),
     };
-    if !source.path.exists() {
-        return Err(Failure::new(Exit::Data, format!("{} is not there", source.path.display())));
+    let shown = source.path.display();
+    if let Err(error) = std::fs::metadata(&source.path) {
+        let why = if error.kind() == std::io::ErrorKind::NotFound {
+            "is not there".to_owned()
+        } else {
+            format!("cannot be read: {error}")
+        };
+        return Err(Failure::new(Exit::Data, format!("{shown} {why}")));
     }
-    let message_bytes = config.limits.message_bytes;
-    let read: Read = match command {
-        ImportCommand::Maildir(source) => {
+    let listing = match command {
+        ImportCommand::Maildir(_) => {
             let listing = maildir::list(&source.path, &root);
-            if listing.mailboxes.is_empty() {
-                return Err(Failure::new(Exit::Data, format!("{} holds no maildir (no cur or new)", source.path.display())));
+            if listing.mailboxes.is_empty() && (listing.unread.is_empty() || !source.path.is_dir()) {
+                return Err(Failure::new(Exit::Data, format!("{shown} holds no maildir (no cur or new)")));
             }
-            Box::new(move |import| read_maildir(listing, message_bytes, import))
+            Listing::Maildir(listing)
         }
-        ImportCommand::Mbox(source) => {
-            let files = mbox_files(&source.path, &root)?;
-            Box::new(move |import| read_mboxes(files, message_bytes, import))
-        }
+        ImportCommand::Mbox(_) => Listing::Mbox(mbox::list(&source.path, &root)),
     };
-    match connect(&data) {
-        Some(stream) => Import::run(&mut Remote::begin(stream, &source.user)?, read),
-        None => with_store(&config, &data, &source.user, read),
+    match connect(&data)? {
+        Some(stream) => Import::run(stream, &source.user, listing),
+        None => with_store(config, &data, &source.user, listing),
     }
 }
 
-/// No server runs: its actors do the work in this process.
-fn with_store(config: &Config, data: &Path, user: &str, read: Read) -> Result<(), Failure> {
-    let users = Users::open(data)?;
-    let find = carillon_actors::session::auth::Authenticator::find(&users, user);
-    let account = find.ok_or_else(|| Failure::new(Exit::NoUser, format!("there is no user {user:?}")))?;
+/// No server runs: its actors do the work in this process, as the user whose directory it is. What reads the files keeps the rights of whoever started the command.
+fn with_store(config: Config, data: &Path, user: &str, listing: Listing) -> Result<(), Failure> {
+    let (near, far) = UnixStream::pair().map_err(broken)?;
+    let name = user.to_owned();
+    // It begins when it is answered, and ends when nobody answers any more.
+    let reader = thread::spawn(move || Import::run(near, &name, listing));
+    write(config, data, user, far)?;
+    reader.join().unwrap_or_else(|_| Err(Failure::new(Exit::Failed, "reading failed")))
+}
+
+/// Writes what comes over a connection, until it ends.
+fn write(config: Config, data: &Path, user: &str, stream: UnixStream) -> Result<(), Failure> {
+    owner::work_as_owner(data)?;
+    let users = Arc::new(Users::open(data)?);
+    // Before a store is made where there is none.
+    account_of(users.as_ref(), user)?;
     let store = serve::open_store(data, config.store.clone())?;
     let journal = Arc::clone(&store) as Arc<dyn Journal>;
-    let outcome = serve::block_on(write(config.limits.clone(), journal, account, read));
+    let ended = serve::block_on(async {
+        let core = serve::start_core(Arc::clone(&journal), 1, config.limits);
+        let live = Live { core: core.clone(), authenticator: users.clone(), reload_users: Arc::new(|| Ok(0)) };
+        let backend = Backend { journal, store: None, names: users, live: Some(live), only_aside: None };
+        // A conversation blocks: it has a thread of its own, as in the server.
+        let (ended, end) = tokio::sync::oneshot::channel();
+        thread::spawn(move || ended.send(server::converse(&backend, stream, &Arc::default())));
+        let ended = end.await;
+        core.directory.end().await;
+        ended
+    });
     store.close();
-    drop(store);
-    outcome.and(owner::give_all(data))
-}
-
-async fn write(limits: Limits, journal: Arc<dyn Journal>, account: AccountId, read: Read) -> Result<(), Failure> {
-    let core = serve::start_core(journal, 1, limits);
-    let (sender, mut receiver) = tokio::sync::mpsc::channel::<Work>(1);
-    // Reading blocks, and so does its sink: they have a thread of their own.
-    let reader = std::thread::spawn(move || Import::run(&mut Local { sender }, read));
-    let mut writer = Writer::begin(&core, account).await?;
-    while let Some((mailbox, items, answer)) = receiver.recv().await {
-        let written = match mailbox {
-            Some(name) => writer.mailbox(&name).await.map(|()| Written::default()),
-            None => writer.batch(items).await,
-        };
-        let _ = answer.send(written);
-    }
-    let outcome = reader.join().unwrap_or_else(|_| Err(Failure::new(Exit::Failed, "reading failed")));
-    core.directory.end().await;
-    outcome
-}
-
-type Work = (Option<MailboxName>, Vec<Item>, tokio::sync::oneshot::Sender<Result<Written, Failure>>);
-
-/// The actors in this process.
-struct Local {
-    sender: tokio::sync::mpsc::Sender<Work>,
-}
-
-impl Local {
-    fn ask(&self, mailbox: Option<MailboxName>, items: Vec<Item>) -> Result<Written, Failure> {
-        let gone = || Failure::new(Exit::Failed, "the writer is gone");
-        let (answer, receiver) = tokio::sync::oneshot::channel();
-        self.sender.blocking_send((mailbox, items, answer)).map_err(|_| gone())?;
-        receiver.blocking_recv().map_err(|_| gone())?
-    }
-}
-
-impl Sink for Local {
-    fn mailbox(&mut self, name: &MailboxName) -> Result<(), Failure> {
-        self.ask(Some(name.clone()), Vec::new()).map(drop)
-    }
-
-    fn batch(&mut self, items: Vec<Item>) -> Result<Written, Failure> {
-        self.ask(None, items)
-    }
+    // How the connection ended is the reader's to tell.
+    ended.map(drop).map_err(|_| Failure::new(Exit::Failed, "writing failed"))
 }
 
 /// An import under way.
-struct Import<'a> {
-    sink: &'a mut dyn Sink,
+struct Import {
+    remote: Remote,
     batch: Vec<Item>,
     bytes: usize,
-    written: Written,
-    unread: u64,
+    counts: Counts,
     bar: ProgressBar,
 }
 
-impl Import<'_> {
-    fn run(sink: &mut dyn Sink, read: impl FnOnce(&mut Import<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
+/// What became of it so far.
+#[derive(Default)]
+struct Counts {
+    imported: u64,
+    present: u64,
+    unread: u64,
+    without_keywords: u64,
+}
+
+impl Import {
+    fn run(stream: UnixStream, user: &str, listing: Listing) -> Result<(), Failure> {
+        let waiting = || note("waiting for another import into this account to end");
+        let remote = Remote::begin(stream, user, waiting)?;
         let bar = ProgressBar::no_length();
         let style =
             ProgressStyle::with_template("{bar:30} {percent}% {msg} {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
-        let mut import = Import { sink, batch: Vec::new(), bytes: 0, written: Written::default(), unread: 0, bar };
-        let outcome = read(&mut import).and_then(|()| import.flush());
+        let mut import = Self { remote, batch: Vec::new(), bytes: 0, counts: Counts::default(), bar };
+        let read = match listing {
+            Listing::Maildir(listing) => import.maildir(listing),
+            Listing::Mbox(listing) => import.mboxes(listing),
+        };
+        let outcome = read.and_then(|()| import.flush());
         import.bar.finish_and_clear();
-        let Import { written, unread, .. } = import;
-        line(&format!(
-            "{} messages imported, {} were there already, {unread} could not be read",
-            written.imported, written.present
-        ))?;
+        let Counts { imported, present, unread, without_keywords } = import.counts;
+        line(&format!("{imported} messages imported, {present} were there already, {unread} could not be read"))?;
         match outcome {
-            Ok(()) if unread > 0 => Err(Failure::new(Exit::Data, "some messages could not be read")),
-            Err(failure) => Err(Failure::new(failure.exit, format!("{}; run the same command again to go on", failure.text))),
+            Err(failure) if matches!(failure.exit, Exit::TryAgain | Exit::Unreachable) => {
+                Err(Failure::new(failure.exit, format!("{}; run the same command again to go on", failure.text)))
+            }
+            Err(failure) => Err(failure),
+            Ok(()) if unread > 0 => Err(Failure::new(Exit::Data, "not everything could be read")),
+            Ok(()) if without_keywords > 0 => {
+                Err(Failure::new(Exit::Data, format!("{without_keywords} messages are without some of their keywords")))
+            }
             Ok(()) => Ok(()),
         }
     }
@@ -177,10 +175,21 @@ impl Import<'_> {
         }
     }
 
-    fn report(&mut self, unread: &crate::import::Unread) -> Result<(), Failure> {
-        self.unread += 1;
-        let text = plain(&format!("{}: left out: {}", unread.place, unread.why));
-        self.bar.suspend(|| line(&text)).map(drop)
+    fn report(&mut self, unread: &Unread) -> Result<(), Failure> {
+        self.counts.unread += 1;
+        self.say(&format!("{}: left out: {}", unread.place, unread.why))
+    }
+
+    fn say(&self, text: &str) -> Result<(), Failure> {
+        self.bar.suspend(|| line(&plain(text))).map(drop)
+    }
+
+    /// Makes sure that a mailbox is there, or reports that it cannot be: its messages will be too.
+    fn mailbox(&mut self, name: &MailboxName) -> Result<(), Failure> {
+        match self.remote.mailbox(name)? {
+            None => Ok(()),
+            Some(why) => self.report(&Unread { place: format!("mailbox {}", crate::admin::names::text(name)), why }),
+        }
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
@@ -189,64 +198,58 @@ impl Import<'_> {
         }
         self.bytes = 0;
         let items = std::mem::take(&mut self.batch);
-        let places: Vec<String> = items.iter().map(|item| item.place.clone()).collect();
-        let written = self.sink.batch(items)?;
-        for (index, why) in written.refused {
-            let place = places.get(index).cloned().unwrap_or_default();
-            self.report(&crate::import::Unread { place, why })?;
+        let mut written = self.remote.batch(&items)?;
+        let mut refused = written.refused.into_iter().collect::<std::collections::BTreeMap<_, _>>();
+        for (index, Item { place, odd_keywords, .. }) in items.into_iter().enumerate() {
+            if let Some(why) = refused.remove(&index) {
+                self.report(&Unread { place, why })?;
+                continue;
+            }
+            let lost =
+                written.lost_keywords.iter_mut().filter(|(other, _)| *other == index).flat_map(|(_, lost)| std::mem::take(lost));
+            let lost: Vec<String> = lost.chain(odd_keywords).collect();
+            if !lost.is_empty() {
+                self.counts.without_keywords += 1;
+                self.say(&format!("{place}: keywords left out: {}", lost.join(" ")))?;
+            }
         }
-        self.written.imported += written.imported;
-        self.written.present += written.present;
-        self.bar.set_message(format!("{} messages", self.written.imported + self.written.present));
+        self.counts.imported += written.imported;
+        self.counts.present += written.present;
+        self.bar.set_message(format!("{} messages", self.counts.imported + self.counts.present));
         Ok(())
     }
-}
 
-fn read_maildir(listing: maildir::Listing, message_bytes: u64, import: &mut Import<'_>) -> Result<(), Failure> {
-    listing.mailboxes.iter().try_for_each(|name| import.sink.mailbox(name))?;
-    listing.unread.iter().try_for_each(|unread| import.report(unread))?;
-    import.bar.set_length(listing.entries.len() as u64);
-    for entry in &listing.entries {
-        import.take(maildir::read(entry, message_bytes))?;
-        import.bar.inc(1);
-    }
-    Ok(())
-}
-
-fn mbox_files(path: &Path, root: &MailboxName) -> Result<Vec<(PathBuf, MailboxName)>, Failure> {
-    if path.is_file() {
-        return Ok(vec![(path.to_owned(), root.clone())]);
-    }
-    let unreadable = |error: std::io::Error| Failure::new(Exit::Data, format!("cannot read {}: {error}", path.display()));
-    let entries = std::fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(unreadable)?;
-    let mut files = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.path().is_file()) {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let parent: &[String] = if root.is_inbox() { &[] } else { root.segments() };
-        let levels = parent.iter().map(String::as_str).chain([name.strip_suffix(".mbox").unwrap_or(&name)]);
-        let mailbox = MailboxName::from_segments(levels);
-        files.push((entry.path(), mailbox.map_err(|error| Failure::new(Exit::Data, format!("{name:?}: {error}")))?));
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn read_mboxes(files: Vec<(PathBuf, MailboxName)>, message_bytes: u64, import: &mut Import<'_>) -> Result<(), Failure> {
-    let length = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    import.bar.set_length(files.iter().map(|(path, _)| length(path)).sum());
-    let mut before = 0;
-    for (path, mailbox) in files {
-        match mbox::Reader::open(&path, mailbox.clone(), message_bytes) {
-            Ok(mut reader) => {
-                import.sink.mailbox(&mailbox)?;
-                while let Some(outcome) = reader.next() {
-                    import.take(outcome)?;
-                    import.bar.set_position(before + reader.offset());
-                }
-            }
-            Err(unread) => import.report(&unread)?,
+    fn maildir(&mut self, listing: maildir::Listing) -> Result<(), Failure> {
+        let message_bytes = self.remote.message_bytes();
+        listing.unread.iter().try_for_each(|unread| self.report(unread))?;
+        listing.mailboxes.iter().try_for_each(|name| self.mailbox(name))?;
+        self.bar.set_length(listing.entries.len() as u64);
+        for entry in &listing.entries {
+            self.take(maildir::read(entry, message_bytes))?;
+            self.bar.inc(1);
         }
-        before += length(&path);
+        Ok(())
     }
-    Ok(())
+
+    fn mboxes(&mut self, listing: mbox::Listing) -> Result<(), Failure> {
+        let message_bytes = self.remote.message_bytes();
+        listing.unread.iter().try_for_each(|unread| self.report(unread))?;
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        self.bar.set_length(listing.files.iter().map(|(path, _)| length(path)).sum());
+        let mut before = 0;
+        for (path, mailbox) in listing.files {
+            match mbox::Reader::open(&path, mailbox.clone(), message_bytes) {
+                Ok(mut reader) => {
+                    self.mailbox(&mailbox)?;
+                    while let Some(outcome) = reader.next() {
+                        self.take(outcome)?;
+                        self.bar.set_position(before + reader.offset());
+                    }
+                }
+                Err(unread) => self.report(&unread)?,
+            }
+            before += length(&path);
+        }
+        Ok(())
+    }
 }

@@ -9,9 +9,10 @@ use serde_json::json;
 use super::Place;
 use crate::admin::{Request, client};
 use crate::exit::{Exit, Failure, failed};
+use crate::owner;
 use crate::terminal::{line, new_password, plain};
 use crate::users::password::Hash;
-use crate::users::{self, UserName};
+use crate::users::{self, Table, UserName};
 
 /// `carillon user ...`
 #[derive(Debug, Subcommand)]
@@ -60,11 +61,10 @@ pub(super) fn run(place: &Place, command: UserCommand) -> Result<(), Failure> {
     }
     make_directory(&data)?;
     let done = change(&data, command)?;
-    // A server that runs knows it at once; one that does not reads it when it starts.
-    if let Some(told) = client::ask_server(&data, &Request::ReloadUsers, &mut |_| Ok(true)) {
-        told?;
-    }
     done.iter().try_for_each(|text| line(&plain(text)).map(drop))?;
+    // A server that runs knows it at once; one that does not reads it when it starts.
+    let told = client::ask_server(&data, &Request::ReloadUsers, &mut |_| Ok(true));
+    told.map_err(|failure| Failure { text: format!("the server was not told of it: {}", failure.text), ..failure })?;
     let refused = done.iter().any(|text| text.contains(": left out: "));
     if refused { Err(Failure::new(Exit::Data, "some lines were left out")) } else { Ok(()) }
 }
@@ -73,6 +73,12 @@ fn make_directory(data: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt as _;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
     made.map_err(|error| failed("cannot make", data, &error))
+}
+
+/// Changes the file, as whoever owns the directory.
+fn edit<T>(data: &Path, change: impl FnOnce(&mut Table) -> Result<T, Failure>) -> Result<T, Failure> {
+    owner::work_as_owner(data)?;
+    users::edit(data, change)
 }
 
 fn change(data: &Path, command: UserCommand) -> Result<Vec<String>, Failure> {
@@ -86,7 +92,7 @@ fn change(data: &Path, command: UserCommand) -> Result<Vec<String>, Failure> {
             let account = account.map_err(|_| Failure::new(Exit::Usage, "an account's id has hexadecimal digits"))?;
             let hash = Hash::new(&new_password(password_stdin)?)?;
             let text = format!("user {} added", name.as_str());
-            users::edit(data, |table| match account {
+            edit(data, |table| match account {
                 Some(account) => table.restore(name, hash, account),
                 None => table.add(name, hash).map(drop),
             })?;
@@ -94,21 +100,21 @@ fn change(data: &Path, command: UserCommand) -> Result<Vec<String>, Failure> {
         }
         UserCommand::Remove { name } => {
             let name = UserName::new(&name)?;
-            let account = users::edit(data, |table| table.remove(&name))?;
+            let account = edit(data, |table| table.remove(&name))?;
             let give_back = format!("carillon user add NAME --account {account}");
             vec![format!("user {} removed; the mail is kept: `{give_back}` gives it to a new user", name.as_str())]
         }
         UserCommand::Passwd { name, password_stdin } => {
             let name = UserName::new(&name)?;
-            users::edit(data, |table| table.users.get(&name).map(drop).ok_or_else(|| users::no_user(&name)))?;
+            edit(data, |table| table.users.get(&name).map(drop).ok_or_else(|| users::no_user(&name)))?;
             let hash = Hash::new(&new_password(password_stdin)?)?;
-            users::edit(data, |table| table.set_hash(&name, hash))?;
+            edit(data, |table| table.set_hash(&name, hash))?;
             vec![format!("password of {} changed", name.as_str())]
         }
         UserCommand::Import { file } => {
             let text = std::fs::read_to_string(&file);
             let text = text.map_err(|error| Failure::new(Exit::Data, format!("cannot read {}: {error}", file.display())))?;
-            let imported = users::edit(data, |table| Ok(users::import(table, &text)))?;
+            let imported = edit(data, |table| Ok(users::import(table, &text)))?;
             let refused = imported.refused.iter().map(|(number, why)| format!("{}:{number}: left out: {why}", file.display()));
             let sum = format!(
                 "{} users added, {} updated, {} lines left out",
@@ -123,6 +129,7 @@ fn change(data: &Path, command: UserCommand) -> Result<Vec<String>, Failure> {
 }
 
 fn list(data: &Path, is_json: bool) -> Result<(), Failure> {
+    carillon_storage::refuse_foreign(data)?;
     let table = users::read(data)?;
     for (name, user) in &table.users {
         let (name, account, scheme) = (name.as_str(), user.account.to_string(), user.hash.scheme());

@@ -18,19 +18,15 @@ pub(super) fn who(data: &Path, is_json: bool) -> Result<(), Failure> {
     if is_json {
         return rows.iter().try_for_each(|row| line(&json(row)).map(drop));
     }
-    let text = |row: &Value, key: &str| match row.get(key) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) => number.to_string(),
-        _ => String::new(),
-    };
-    let session = |row: &Value| row.get("session").and_then(Value::as_u64).unwrap_or_default();
+    let text = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let count = rows.len();
     if count > 0 {
         line(&format!("{:<16}  {:<20}  {:<24}  {:<14}  {:<20}  {}", "session", "user", "peer", "state", "mailbox", "client"))?;
     }
     for row in &rows {
-        let [user, peer, state, selected, client] = ["user", "peer", "state", "selected", "client"].map(|key| text(row, key));
-        line(&plain(&format!("{:016x}  {user:<20}  {peer:<24}  {state:<14}  {selected:<20}  {client}", session(row))))?;
+        let [session, user, peer, state, selected, client] =
+            ["session", "user", "peer", "state", "selected", "client"].map(|key| text(row, key));
+        line(&plain(&format!("{session}  {user:<20}  {peer:<24}  {state:<14}  {selected:<20}  {client}")))?;
     }
     line(&format!("{count} sessions")).map(drop)
 }

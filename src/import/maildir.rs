@@ -1,6 +1,7 @@
 //! Maildirs: `cur` and `new`, flags behind `:2,`, folders as Maildir++ (`.A.B`) or as plain directories. `tmp` holds what was never delivered.
 
-use std::fs;
+use std::fs::{self, DirEntry};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use carillon_protocol::date::InternalDate;
 use carillon_protocol::flag::{Flag, FlagSet, Keyword, SystemFlag};
 use carillon_protocol::mailbox_name::{MailboxName, NameFormat};
 
-use super::{Item, Outcome, Unread, with_crlf};
+use super::{Item, Outcome, Unread, below, is_directory, read_directory, segment_of, with_crlf};
 
 /// Deeper directories are reported and left out.
 const MAX_DEPTH: usize = 16;
@@ -32,7 +33,8 @@ pub struct Listing {
     pub unread: Vec<Unread>,
 }
 
-/// Lists a maildir whose own messages belong to `root`, its folders beside it or, where `root` is not INBOX, below it.
+/// Lists a maildir whose own messages belong to `root`, its folders beside it or, where `root` is not INBOX, below it. Whatever may be a folder and is none of
+/// the mailboxes is among `unread`.
 pub fn list(path: &Path, root: &MailboxName) -> Listing {
     let mut listing = Listing::default();
     walk(path, root, 0, &mut listing);
@@ -41,72 +43,61 @@ pub fn list(path: &Path, root: &MailboxName) -> Listing {
 
 fn walk(path: &Path, mailbox: &MailboxName, depth: usize, listing: &mut Listing) {
     if depth > MAX_DEPTH {
-        listing.unread.push(unread(path, "too deep"));
+        listing.unread.push(Unread::of(path, "too deep"));
         return;
     }
-    if is_maildir(path) {
+    let entries = read_directory(path, &mut listing.unread);
+    let (mail, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_mail);
+    if !mail.is_empty() {
         listing.mailboxes.push(mailbox.clone());
-        let keywords = keywords(path);
-        for folder in ["cur", "new"] {
-            messages(&path.join(folder), mailbox, &keywords, listing);
+        let keywords = keywords(path, &mut listing.unread);
+        for directory in mail {
+            messages(&directory.path(), mailbox, &keywords, listing);
         }
     }
-    for (name, directory) in directories(path, listing) {
-        let parent: &[String] = if mailbox.is_inbox() { &[] } else { mailbox.segments() };
-        let child = match name.strip_prefix('.') {
-            // Maildir++ keeps all folders in the top directory, their levels separated by dots.
-            Some(folder) if depth == 0 => segments(folder),
-            Some(_) => continue,
-            None => segments_of_plain(&name),
-        };
-        let child =
-            child.and_then(|levels| MailboxName::from_segments(parent.iter().chain(&levels)).map_err(|error| error.to_string()));
-        match child {
-            Ok(child) => walk(&directory, &child, depth + 1, listing),
-            Err(why) => listing.unread.push(unread(&directory, &why)),
+    for entry in others.into_iter().filter(|entry| entry.file_name() != "tmp") {
+        match may_hold_mail(&entry) {
+            Ok(true) => match child(&entry, mailbox, depth) {
+                Ok(child) => walk(&entry.path(), &child, depth + 1, listing),
+                Err(why) => listing.unread.push(Unread::of(&entry.path(), &why)),
+            },
+            Ok(false) => {}
+            Err(why) => listing.unread.push(Unread::of(&entry.path(), &why)),
         }
     }
 }
 
-fn is_maildir(path: &Path) -> bool {
-    path.join("cur").is_dir() || path.join("new").is_dir()
+/// Whether it is where a maildir's messages are.
+fn is_mail(entry: &DirEntry) -> bool {
+    let kind = entry.file_type();
+    (entry.file_name() == "cur" || entry.file_name() == "new")
+        && kind.is_ok_and(|kind| kind.is_dir() || kind.is_symlink() && entry.path().is_dir())
 }
 
-fn unread(path: &Path, why: &str) -> Unread {
-    Unread { place: path.display().to_string(), why: why.to_owned() }
-}
-
-/// Directories that may be folders, by name. Symbolic links are not followed: they can lead in circles.
-fn directories(path: &Path, listing: &mut Listing) -> Vec<(String, PathBuf)> {
-    let mut found = Vec::new();
-    for entry in read_directory(path, listing) {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !["cur", "new", "tmp"].contains(&name.as_str()) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let has_mail = |path: &Path| {
-                is_maildir(path)
-                    || fs::read_dir(path)
-                        .is_ok_and(|mut inside| inside.any(|entry| entry.is_ok_and(|entry| entry.path().is_dir())))
-            };
-            if has_mail(&entry.path()) {
-                found.push((name, entry.path()));
-            }
+/// Whether a directory may be or hold a folder.
+fn may_hold_mail(entry: &DirEntry) -> Result<bool, String> {
+    if !is_directory(entry)? {
+        return Ok(false);
+    }
+    for inside in fs::read_dir(entry.path()).map_err(|error| error.to_string())? {
+        let kind = inside.and_then(|inside| inside.file_type()).map_err(|error| error.to_string())?;
+        if kind.is_dir() || kind.is_symlink() {
+            return Ok(true);
         }
     }
-    found
+    Ok(false)
 }
 
-fn read_directory(path: &Path, listing: &mut Listing) -> Vec<fs::DirEntry> {
-    let entries = fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-    match entries {
-        Ok(mut entries) => {
-            entries.sort_by_key(fs::DirEntry::file_name);
-            entries
-        }
-        Err(error) => {
-            listing.unread.push(unread(path, &error.to_string()));
-            Vec::new()
-        }
-    }
+/// The mailbox of a directory below that of `mailbox`.
+fn child(entry: &DirEntry, mailbox: &MailboxName, depth: usize) -> Result<MailboxName, String> {
+    let name = entry.file_name().to_string_lossy().into_owned();
+    let levels = match name.strip_prefix('.') {
+        // Maildir++ keeps all folders in the top directory, their levels separated by dots.
+        Some(folder) if depth == 0 => segments(folder)?,
+        Some(_) => return Err("a folder whose name begins with a dot, below the top directory".to_owned()),
+        None => vec![segment_of(&name)],
+    };
+    below(mailbox, levels)
 }
 
 /// Maildir++ names are modified UTF-7 by custom; one that is not is taken as it is.
@@ -117,34 +108,42 @@ fn segments(name: &str) -> Result<Vec<String>, String> {
     parsed.map(|name| name.segments().to_vec()).map_err(|error| error.to_string())
 }
 
-fn segments_of_plain(name: &str) -> Result<Vec<String>, String> {
-    let format = NameFormat { separator: '/', utf8: false };
-    let decoded = carillon_protocol::mailbox_name::decode_text(name.as_bytes(), format);
-    Ok(vec![decoded.unwrap_or_else(|_| name.to_owned())])
-}
-
-/// Dovecot's custom: lines `0 $Forwarded`, where 0 is flag `a`.
-fn keywords(path: &Path) -> Vec<(char, Keyword)> {
-    let text = fs::read_to_string(path.join("dovecot-keywords")).unwrap_or_default();
-    let line = |line: &str| {
-        let (number, name) = line.split_once(' ')?;
-        let letter = char::from(b'a'.checked_add(number.parse().ok().filter(|number: &u8| *number < 26)?)?);
-        Some((letter, Keyword::new(name)?))
+/// Dovecot's custom: lines `0 $Forwarded`, where 0 is flag `a`. What cannot be a keyword of a message is among `unread`.
+fn keywords(path: &Path, unread: &mut Vec<Unread>) -> Vec<(char, Keyword)> {
+    let path = path.join("dovecot-keywords");
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            unread.push(Unread::of(&path, &error.to_string()));
+            return Vec::new();
+        }
     };
-    text.lines().filter_map(line).collect()
+    let mut keywords = Vec::new();
+    for line in String::from_utf8_lossy(&bytes).lines().filter(|line| !line.trim().is_empty()) {
+        let (number, name) = line.split_once(' ').unwrap_or((line, ""));
+        match (number.parse::<u32>().ok(), Keyword::new(name)) {
+            (Some(number @ 0..26), Some(keyword)) => {
+                keywords.extend(('a'..='z').nth(number as usize).map(|letter| (letter, keyword)))
+            }
+            // File names have letters for 26 of them.
+            (Some(_), Some(keyword)) => {
+                unread.push(Unread::of(&path, &format!("which messages have {keyword} stands in the server's index alone")));
+            }
+            _ => unread.push(Unread::of(&path, &format!("no keyword: {line:?}"))),
+        }
+    }
+    keywords
 }
 
 fn messages(directory: &Path, mailbox: &MailboxName, keywords: &[(char, Keyword)], listing: &mut Listing) {
-    if !directory.is_dir() {
-        return;
-    }
-    for entry in read_directory(directory, listing) {
+    for entry in read_directory(directory, &mut listing.unread) {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') || entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
+        // By the custom of maildirs, files whose names begin with a dot are no messages.
+        if !name.starts_with('.') {
+            let flags = flags(&name, keywords);
+            listing.entries.push(Entry { path: entry.path(), mailbox: mailbox.clone(), flags });
         }
-        let flags = flags(&name, keywords);
-        listing.entries.push(Entry { path: entry.path(), mailbox: mailbox.clone(), flags });
     }
 }
 
@@ -179,7 +178,8 @@ pub fn read(entry: &Entry, message_bytes: u64) -> Outcome {
     }
     let internal_date = InternalDate { unix_seconds: metadata.mtime(), offset_minutes: 0 };
     let place = entry.path.display().to_string();
-    Ok(Item { place, mailbox: entry.mailbox.clone(), bytes, flags: entry.flags.clone(), internal_date })
+    let (mailbox, flags) = (entry.mailbox.clone(), entry.flags.clone());
+    Ok(Item { place, mailbox, bytes, flags, odd_keywords: Vec::new(), internal_date })
 }
 
 #[cfg(test)]
@@ -213,7 +213,7 @@ mod tests {
         let root = directory.path();
         put(root, "cur/1:2,FS", "a");
         put(root, "cur/2:2,aPRTz", "b");
-        put(root, "dovecot-keywords", "0 Work\n1 bad{\n");
+        put(root, "dovecot-keywords", "0 Work\n");
         put(root, "new/3", "c");
         put(root, "tmp/4", "never");
         put(root, ".Sent.2024/cur/5:2,D", "d");
@@ -235,6 +235,71 @@ mod tests {
         assert_eq!(listing.unread, []);
         let below = list(root, &MailboxName::from_segments(["Old"]).unwrap());
         assert!(names(&below).contains(&"Old/Sent/2024 \\Draft".to_owned()), "{:?}", names(&below));
+    }
+
+    /// What could not be listed, each by its path below `root`.
+    fn unread(root: &Path) -> Vec<String> {
+        let root_shown = root.display().to_string();
+        let line = |unread: Unread| format!("{}: {}", unread.place.replace(&root_shown, ""), unread.why);
+        list(root, &MailboxName::inbox()).unread.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn what_may_be_a_folder_and_is_not_read_is_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("maildir");
+        put(&root, "cur/1:2,", "a");
+        put(directory.path(), "elsewhere/cur/2:2,", "b");
+        let link = |to: &str, from: &str| std::os::unix::fs::symlink(directory.path().join(to), root.join(from)).unwrap();
+        link("elsewhere", ".Linked");
+        link("nowhere", ".Dangling");
+        link("elsewhere/cur/2:2,", "maildirfolder");
+        put(&root, "Plain/.hidden/cur/3:2,", "c");
+        put(&root, ".bad\u{1}name/cur/4:2,", "d");
+        put(&root, "sieve/script", "keep;");
+        put(&root, &format!("{}cur/5", "deep/".repeat(20)), "e");
+        let reports = unread(&root);
+        let report = |start: &str, text: &str| reports.iter().any(|line| line.starts_with(start) && line.contains(text));
+        assert!(report("/.Linked: ", "a symbolic link") && report("/.Dangling: ", "a symbolic link"), "{reports:?}");
+        assert!(report("/Plain/.hidden: ", "a dot") && report("/.bad\u{1}name: ", "control characters"), "{reports:?}");
+        assert!(report("/deep/deep", "too deep") && reports.len() == 5, "{reports:?}");
+    }
+
+    #[test]
+    fn what_this_user_may_not_read_is_reported() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        for folder in [".", ".None", ".List", ".Cur"] {
+            put(root, &format!("{folder}/cur/1:2,a"), "a");
+        }
+        put(root, "dovecot-keywords", "0 Work\n");
+        let modes = [(".", 0o755), (".None", 0o000), (".List", 0o444), (".Cur/cur", 0o000), ("dovecot-keywords", 0o000)];
+        let set = |path: &str, mode| fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        modes.iter().for_each(|(path, mode)| set(path, *mode));
+        // Root may read everything; this thread is nobody from now on.
+        if rustix::process::geteuid().is_root() {
+            let nobody = rustix::process::Uid::from_raw(65_534);
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        }
+        let reports = unread(root);
+        for path in ["/.None: ", "/.List", "/.Cur/cur: ", "/dovecot-keywords: "] {
+            assert!(reports.iter().any(|line| line.starts_with(path) && line.contains("denied")), "{path} {reports:?}");
+        }
+        let listing = list(root, &MailboxName::inbox());
+        assert!(listing.entries.len() == 1 && reports.len() == 5, "{reports:?}");
+        let missing = list(&root.join(".None"), &MailboxName::inbox());
+        assert!(missing.mailboxes.is_empty() && missing.unread.len() == 1, "{missing:?}");
+    }
+
+    #[test]
+    fn keywords_that_cannot_be_kept_are_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        put(directory.path(), "cur/1:2,abz", "a");
+        fs::write(directory.path().join("dovecot-keywords"), b"0 Work\n1 bad{\n\n25 Last\n26 Beyond\n2 \xff\n").unwrap();
+        let listing = list(directory.path(), &MailboxName::inbox());
+        assert_eq!(names(&listing), ["INBOX Last,Work"]);
+        assert_eq!(unread(directory.path()).len(), 3, "{:?}", listing.unread);
     }
 
     #[test]

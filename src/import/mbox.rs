@@ -9,8 +9,65 @@ use carillon_protocol::flag::{Flag, FlagSet, Keyword, SystemFlag};
 use carillon_protocol::mailbox_name::MailboxName;
 use carillon_protocol::mime;
 
-use super::{Item, Outcome, Unread, date_of_header};
+use super::{Item, Outcome, Unread, below, date_of_header, is_directory, read_directory, segment_of};
 use crate::calendar;
+
+/// Deeper directories are reported and left out.
+const MAX_DEPTH: usize = 16;
+/// A mailbox can hold no more of them.
+const MAX_KEYWORDS: usize = 64;
+
+/// The mboxes of a directory; nothing of them is read yet.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The files, by name, and the mailboxes to which their messages belong.
+    pub files: Vec<(PathBuf, MailboxName)>,
+    /// What could not be listed.
+    pub unread: Vec<Unread>,
+}
+
+/// Lists an mbox whose messages belong to `root`, or a directory of mboxes, whose mailboxes stand beside or, where `root` is not INBOX, below it: those of `Work`
+/// or `Work.sbd` (Thunderbird's custom) below `Work`.
+pub fn list(path: &Path, root: &MailboxName) -> Listing {
+    let mut listing = Listing::default();
+    if path.is_file() {
+        listing.files.push((path.to_owned(), root.clone()));
+    } else {
+        walk(path, root, 0, &mut listing);
+    }
+    listing
+}
+
+fn walk(path: &Path, parent: &MailboxName, depth: usize, listing: &mut Listing) {
+    if depth > MAX_DEPTH {
+        listing.unread.push(Unread::of(path, "too deep"));
+        return;
+    }
+    for entry in read_directory(path, &mut listing.unread) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Indexes and lists of Dovecot and Thunderbird.
+        if [".imap", ".subscriptions"].contains(&name.as_str()) || name.ends_with(".msf") {
+            continue;
+        }
+        let path = entry.path();
+        let mailbox = is_directory(&entry).and_then(|is_directory| {
+            if is_directory && name.starts_with('.') {
+                return Err("a directory whose name begins with a dot".to_owned());
+            }
+            if !is_directory && !path.is_file() {
+                return Err("no file".to_owned());
+            }
+            let ending = if is_directory { ".sbd" } else { ".mbox" };
+            let level = segment_of(name.strip_suffix(ending).filter(|level| !level.is_empty()).unwrap_or(&name));
+            below(parent, vec![level]).map(|mailbox| (is_directory, mailbox))
+        });
+        match mailbox {
+            Ok((true, mailbox)) => walk(&path, &mailbox, depth + 1, listing),
+            Ok((false, mailbox)) => listing.files.push((path, mailbox)),
+            Err(why) => listing.unread.push(Unread::of(&path, &why)),
+        }
+    }
+}
 
 /// Reads an mbox message by message.
 pub struct Reader<R> {
@@ -30,8 +87,7 @@ impl Reader<BufReader<File>> {
     /// # Errors
     /// It cannot be opened, or does not begin with a From_ line.
     pub fn open(path: &Path, mailbox: MailboxName, message_bytes: u64) -> Result<Self, Unread> {
-        let fail = |error: io::Error| Unread { place: path.display().to_string(), why: error.to_string() };
-        let file = File::open(path).map_err(fail)?;
+        let file = File::open(path).map_err(|error| Unread::of(path, &error.to_string()))?;
         Reader::new(BufReader::with_capacity(256 << 10, file), path, mailbox, message_bytes)
     }
 }
@@ -131,14 +187,15 @@ impl<R: BufRead> Iterator for Reader<R> {
         }
         let internal_date = date(&from).unwrap_or_else(|| date_of_header(&bytes));
         let place = self.unread(at, "").place;
-        Some(Ok(Item { place, mailbox: self.mailbox.clone(), flags: flags(&bytes), bytes, internal_date }))
+        let (flags, odd_keywords) = flags(&bytes);
+        Some(Ok(Item { place, mailbox: self.mailbox.clone(), flags, odd_keywords, bytes, internal_date }))
     }
 }
 
-/// Status, X-Status and X-Keywords, as mbox programs keep flags. The fields stay in the message.
-fn flags(bytes: &[u8]) -> FlagSet {
+/// Status, X-Status and X-Keywords, as mbox programs keep flags, and what stands there as a keyword and cannot be kept. The fields stay in the message.
+fn flags(bytes: &[u8]) -> (FlagSet, Vec<String>) {
     let header = bytes.get(..mime::header_length(bytes)).unwrap_or_default();
-    let mut set = FlagSet::new();
+    let (mut set, mut odd) = (FlagSet::new(), Vec::new());
     for field in mime::fields(header).take(1000) {
         if field.is("Status") || field.is("X-Status") {
             let flags = field.value.iter().filter_map(|letter| match letter {
@@ -152,11 +209,17 @@ fn flags(bytes: &[u8]) -> FlagSet {
             flags.for_each(|flag| set.insert(Flag::System(flag)));
         } else if field.is("X-Keywords") {
             let text = String::from_utf8_lossy(field.value).into_owned();
-            let keywords = text.split([' ', ',', '\t', '\r', '\n']).filter_map(Keyword::new);
-            keywords.take(64).for_each(|keyword| set.insert(Flag::Keyword(keyword)));
+            for word in text.split([' ', ',', '\t', '\r', '\n']).filter(|word| !word.is_empty()) {
+                match Keyword::new(word) {
+                    Some(keyword) if set.has_keyword(&keyword) || set.keywords().len() < MAX_KEYWORDS => {
+                        set.insert(Flag::Keyword(keyword))
+                    }
+                    _ => odd.push(word.to_owned()),
+                }
+            }
         }
     }
-    set
+    (set, odd)
 }
 
 #[cfg(test)]
@@ -203,6 +266,43 @@ mod tests {
         assert_eq!(item.internal_date, InternalDate { unix_seconds: 1_768_212_000, offset_minutes: 0 });
         let flags: Vec<String> = item.flags.iter().map(|flag| flag.to_string()).collect();
         assert_eq!(flags, ["\\Answered", "\\Flagged", "\\Seen", "Work"]);
+        assert_eq!(item.odd_keywords, ["(bad)"]);
+    }
+
+    #[test]
+    fn directories_are_levels_and_nothing_in_them_is_left_out_silently() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("mail");
+        for path in [
+            "Inbox",
+            "Lists.sbd/Rust",
+            "Lists",
+            "A/B/C.mbox",
+            "Entw&APw-rfe",
+            "x&y",
+            ".hid/x",
+            "bad\u{1}",
+            "x.msf",
+            ".imap/x/y",
+            ".mbox",
+        ] {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        std::os::unix::fs::symlink(&root, root.join("circle")).unwrap();
+        std::os::unix::fs::symlink(root.join("Inbox"), root.join("Linked")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, root.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let listing = list(&root, &MailboxName::inbox());
+        let names: Vec<String> = listing.files.iter().map(|(_, mailbox)| mailbox.segments().join("/")).collect();
+        assert_eq!(names, [".mbox", "A/B/C", "Entwürfe", "INBOX", "Linked", "Lists", "Lists/Rust", "x&y"]);
+        let unread: Vec<String> =
+            listing.unread.iter().map(|unread| unread.place.rsplit('/').next().unwrap().to_owned()).collect();
+        assert_eq!(unread, [".hid", "bad\u{1}", "circle", "fifo"]);
+        let old = MailboxName::from_segments(["Old"]).unwrap();
+        assert!(list(&root, &old).files.iter().all(|(_, mailbox)| mailbox.segments()[0] == "Old"));
+        assert_eq!(list(&root.join("x&y"), &old).files, [(root.join("x&y"), old)]);
+        assert_eq!(list(&root.join("none"), &MailboxName::inbox()).unread.len(), 1);
     }
 
     #[test]

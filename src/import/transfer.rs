@@ -2,22 +2,24 @@
 //! what follows, and then the messages' bytes.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, Read as _, Write};
+use std::io::{BufRead, Read as _};
 use std::os::unix::net::UnixStream;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use carillon_actors::id::AccountId;
-use carillon_actors::server::Core;
 use carillon_actors::session::auth::Authenticator;
 use carillon_protocol::date::InternalDate;
 use carillon_protocol::flag::FlagSet;
 use carillon_protocol::mailbox_name::MailboxName;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use super::Item;
 use super::writer::{Writer, Written};
-use crate::admin::socket::{receive, send};
+use crate::admin::server::Live;
+use crate::admin::socket::{Caller, MAX_REQUEST_BYTES, broken, is_there, receive, send};
 use crate::admin::{Reply, Request};
 use crate::exit::{Exit, Failure};
 
@@ -25,6 +27,8 @@ use crate::exit::{Exit, Failure};
 pub const BATCH_MESSAGES: usize = 100;
 /// A batch takes no further message once it holds this many bytes.
 pub const BATCH_BYTES: usize = 16 << 20;
+/// How often one who waits for another import is looked after.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A line of the import.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,75 +47,76 @@ struct Head {
     length: u64,
 }
 
+/// What the server says before it takes the first line.
+#[derive(Debug, Serialize, Deserialize)]
+enum Begun {
+    /// Another import into this account is under way: it is waited for.
+    Waiting,
+    /// It takes messages of at most so many bytes.
+    Ready { message_bytes: u64 },
+}
+
 /// Where a command sends what it read.
-pub trait Sink {
-    /// Makes sure that a mailbox is there.
+pub struct Remote {
+    caller: Caller,
+    message_bytes: u64,
+}
+
+impl Remote {
+    /// Begins an import for a user; `waiting` is called where another one has to end first.
     ///
     /// # Errors
-    /// It cannot be made.
-    fn mailbox(&mut self, name: &MailboxName) -> Result<(), Failure>;
+    /// There is no such user, or the server is gone.
+    pub fn begin(stream: UnixStream, user: &str, mut waiting: impl FnMut()) -> Result<Self, Failure> {
+        let mut caller = Caller::new(stream)?;
+        caller.send(&Request::Import { user: user.to_owned() })?;
+        loop {
+            match answer(&mut caller)? {
+                Begun::Waiting => waiting(),
+                Begun::Ready { message_bytes } => return Ok(Self { caller, message_bytes }),
+            }
+        }
+    }
+
+    /// The longest message that the server takes, in bytes.
+    pub fn message_bytes(&self) -> u64 {
+        self.message_bytes
+    }
+
+    /// Makes sure that a mailbox is there; why it cannot be, where it cannot.
+    ///
+    /// # Errors
+    /// The import ends here, and can be started again.
+    pub fn mailbox(&mut self, name: &MailboxName) -> Result<Option<String>, Failure> {
+        self.caller.send(&Line::Mailbox(name.clone()))?;
+        answer(&mut self.caller)
+    }
 
     /// Writes a batch; durable when this returns.
     ///
     /// # Errors
     /// The import ends here, and can be started again.
-    fn batch(&mut self, items: Vec<Item>) -> Result<Written, Failure>;
-}
-
-/// The running server.
-pub struct Remote {
-    input: std::io::BufReader<UnixStream>,
-    output: UnixStream,
-}
-
-fn broken(error: std::io::Error) -> Failure {
-    Failure::new(Exit::Unreachable, format!("the server does not answer: {error}"))
-}
-
-impl Remote {
-    /// Begins an import for a user.
-    ///
-    /// # Errors
-    /// There is no such user, or the server is gone.
-    pub fn begin(stream: UnixStream, user: &str) -> Result<Self, Failure> {
-        let input = std::io::BufReader::new(stream.try_clone().map_err(broken)?);
-        let mut remote = Self { input, output: stream };
-        send(&mut remote.output, &Request::Import { user: user.to_owned() }).map_err(broken)?;
-        remote.answer().map(|_| remote)
-    }
-
-    fn answer(&mut self) -> Result<Written, Failure> {
-        match receive::<Reply>(&mut self.input).map_err(broken)? {
-            Some(Reply::Row(value)) => Ok(serde_json::from_value(value).unwrap_or_default()),
-            Some(Reply::Done) => Ok(Written::default()),
-            Some(Reply::Failed { exit, text }) => Err(Failure::new(Exit::from_number(exit), text)),
-            None => Err(Failure::new(Exit::Unreachable, "the server ended")),
-        }
-    }
-}
-
-impl Sink for Remote {
-    fn mailbox(&mut self, name: &MailboxName) -> Result<(), Failure> {
-        send(&mut self.output, &Line::Mailbox(name.clone())).map_err(broken)?;
-        self.answer().map(drop)
-    }
-
-    fn batch(&mut self, items: Vec<Item>) -> Result<Written, Failure> {
+    pub fn batch(&mut self, items: &[Item]) -> Result<Written, Failure> {
         let head = |item: &Item| Head {
             mailbox: item.mailbox.clone(),
             flags: item.flags.clone(),
             internal_date: item.internal_date,
             length: item.bytes.len() as u64,
         };
-        send(&mut self.output, &Line::Batch(items.iter().map(head).collect())).map_err(broken)?;
-        items.iter().try_for_each(|item| self.output.write_all(&item.bytes)).map_err(broken)?;
-        self.answer()
+        self.caller.send(&Line::Batch(items.iter().map(head).collect()))?;
+        items.iter().try_for_each(|item| self.caller.write(&item.bytes))?;
+        answer(&mut self.caller)
     }
+}
+
+fn answer<T: DeserializeOwned>(caller: &mut Caller) -> Result<T, Failure> {
+    let row = caller.row()?.unwrap_or_default();
+    serde_json::from_value(row).map_err(|error| broken(error.into()))
 }
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        let _ = send(&mut self.output, &Line::End);
+        let _ = self.caller.send(&Line::End);
     }
 }
 
@@ -122,22 +127,39 @@ struct Turn(AccountId);
 /// The accounts that are imported into now.
 static UNDER_WAY: (Mutex<BTreeSet<AccountId>>, Condvar) = (Mutex::new(BTreeSet::new()), Condvar::new());
 
+fn under_way() -> MutexGuard<'static, BTreeSet<AccountId>> {
+    UNDER_WAY.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Turn {
-    /// Waits until no other import into the account is under way.
-    fn take(account: AccountId) -> Self {
-        let mut accounts = UNDER_WAY.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while !accounts.insert(account) {
-            accounts = UNDER_WAY.1.wait(accounts).unwrap_or_else(PoisonError::into_inner);
+    /// Waits until no other import into the account is under way; `waiting` is called at once and then each second, and says whether to go on waiting.
+    fn take(account: AccountId, mut waiting: impl FnMut() -> bool) -> Option<Self> {
+        while !under_way().insert(account) {
+            if !waiting() {
+                return None;
+            }
+            let accounts = under_way();
+            if accounts.contains(&account) {
+                drop(UNDER_WAY.1.wait_timeout(accounts, LOOK_AGAIN));
+            }
         }
-        Self(account)
+        Some(Self(account))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        UNDER_WAY.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        under_way().remove(&self.0);
         UNDER_WAY.1.notify_all();
     }
+}
+
+/// The account that mail is imported into.
+///
+/// # Errors
+/// There is no such user.
+pub fn account_of(authenticator: &dyn Authenticator, user: &str) -> Result<AccountId, Failure> {
+    authenticator.find(user).ok_or_else(|| Failure::new(Exit::NoUser, format!("there is no user {user:?}")))
 }
 
 /// The server's side: takes batches until the end.
@@ -145,29 +167,36 @@ impl Drop for Turn {
 /// # Errors
 /// No such user, a batch that breaks the bounds, or one that cannot be written.
 pub fn serve(
-    core: &Core,
-    authenticator: &dyn Authenticator,
+    live: &Live,
     user: &str,
     runtime: &Runtime,
     input: &mut dyn BufRead,
-    output: &mut dyn Write,
+    output: &mut UnixStream,
 ) -> Result<(), Failure> {
-    let account = authenticator.find(user).ok_or_else(|| Failure::new(Exit::NoUser, format!("there is no user {user:?}")))?;
-    let _turn = Turn::take(account);
-    let mut writer = runtime.block_on(Writer::begin(core, account))?;
-    let row = |output: &mut dyn Write, written: Written| {
-        send(output, &Reply::Row(serde_json::to_value(written).unwrap_or_default())).map_err(broken)
+    let account = account_of(live.authenticator.as_ref(), user)?;
+    let mut has_said = false;
+    let waiting = || {
+        let is_told = has_said || row(output, &Begun::Waiting).is_ok();
+        has_said = true;
+        is_told && is_there(output)
     };
-    row(output, Written::default())?;
-    while let Some(line) = receive::<Line>(input).map_err(broken)? {
-        let written = match line {
+    let Some(_turn) = Turn::take(account, waiting) else { return Ok(()) };
+    let message_bytes = live.core.limits.message_bytes;
+    let mut writer = Writer::begin(&live.core, account);
+    row(output, &Begun::Ready { message_bytes })?;
+    while let Some(line) = receive::<Line>(input, MAX_REQUEST_BYTES).map_err(broken)? {
+        match line {
             Line::End => break,
-            Line::Mailbox(name) => runtime.block_on(writer.mailbox(&name)).map(|()| Written::default())?,
-            Line::Batch(heads) => runtime.block_on(writer.batch(items(heads, core.limits.message_bytes, input)?))?,
-        };
-        row(output, written)?;
+            Line::Mailbox(name) => row(output, &runtime.block_on(writer.mailbox(&name))?)?,
+            Line::Batch(heads) => row(output, &runtime.block_on(writer.batch(items(heads, message_bytes, input)?))?)?,
+        }
     }
     Ok(())
+}
+
+fn row<T: Serialize>(output: &mut UnixStream, value: &T) -> Result<(), Failure> {
+    let value = serde_json::to_value(value).map_err(|error| broken(error.into()))?;
+    send(output, &Reply::Row(value)).map_err(broken)
 }
 
 fn items(heads: Vec<Head>, message_bytes: u64, input: &mut dyn BufRead) -> Result<Vec<Item>, Failure> {
@@ -175,7 +204,7 @@ fn items(heads: Vec<Head>, message_bytes: u64, input: &mut dyn BufRead) -> Resul
     let mut left = message_bytes.saturating_add(BATCH_BYTES as u64);
     let mut items = Vec::new();
     for Head { mailbox, flags, internal_date, length } in heads {
-        left = left.checked_sub(length).ok_or_else(wrong)?;
+        left = left.checked_sub(length).filter(|_| length <= message_bytes).ok_or_else(wrong)?;
         // Names come from a command of this machine's administrator; they are checked all the same.
         let mailbox = MailboxName::from_segments(mailbox.segments()).map_err(|_| wrong())?;
         let mut bytes = Vec::new();
@@ -183,7 +212,8 @@ fn items(heads: Vec<Head>, message_bytes: u64, input: &mut dyn BufRead) -> Resul
         if bytes.len() as u64 != length {
             return Err(wrong());
         }
-        items.push(Item { place: String::new(), mailbox, bytes, flags, internal_date });
+        let (place, odd_keywords) = (String::new(), Vec::new());
+        items.push(Item { place, mailbox, bytes, flags, odd_keywords, internal_date });
     }
     if items.len() > BATCH_MESSAGES { Err(wrong()) } else { Ok(items) }
 }
@@ -191,25 +221,29 @@ fn items(heads: Vec<Head>, message_bytes: u64, input: &mut dyn BufRead) -> Resul
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
-    use std::time::Duration;
 
     use super::*;
 
     #[test]
     fn imports_into_one_account_come_one_after_another() {
         let (account, other) = (AccountId(1), AccountId(2));
-        let first = Turn::take(account);
+        let first = Turn::take(account, || false).unwrap();
         let (said, heard) = channel();
         let second = std::thread::spawn(move || {
-            drop(Turn::take(other));
+            drop(Turn::take(other, || false).unwrap());
             said.send("another account").unwrap();
-            drop(Turn::take(account));
+            let waiting = || {
+                said.send("waiting").unwrap();
+                true
+            };
+            drop(Turn::take(account, waiting).unwrap());
             said.send("the same account").unwrap();
         });
-        assert_eq!(heard.recv().unwrap(), "another account");
-        assert!(heard.recv_timeout(Duration::from_millis(50)).is_err(), "the first import is still under way");
+        assert_eq!((heard.recv().unwrap(), heard.recv().unwrap()), ("another account", "waiting"));
+        assert!(Turn::take(account, || false).is_none(), "who does not wait gets no turn");
         drop(first);
-        assert_eq!(heard.recv().unwrap(), "the same account");
+        assert_eq!(heard.iter().find(|said| *said != "waiting"), Some("the same account"));
         second.join().unwrap();
+        assert!(under_way().is_empty());
     }
 }

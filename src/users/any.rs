@@ -7,7 +7,7 @@ use carillon_actors::id::AccountId;
 use carillon_actors::session::auth::{Authenticator, Verdict};
 use carillon_storage::BodyHash;
 
-use super::{Names, UserName};
+use super::{Names, Owner, UserName};
 
 /// More names are still served, but not remembered for `who` and `log`.
 const REMEMBERED: usize = 100_000;
@@ -60,8 +60,9 @@ impl AnyUser {
 }
 
 impl Names for AnyUser {
-    fn names(&self) -> BTreeMap<AccountId, String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn names(&self) -> BTreeMap<AccountId, Owner> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().map(|(account, name)| (*account, Owner { name: name.clone(), is_removed: false })).collect()
     }
 }
 
@@ -85,6 +86,6 @@ mod tests {
         assert_eq!(any.find("greta@mail.example.org"), any.find("greta"));
         assert_eq!(any.verify("greta", b"tes"), Verdict::Refused);
         assert_eq!(any.verify("", b"test"), Verdict::Refused);
-        assert_eq!(any.names().get(&account).map(String::as_str), Some("greta@example.org"));
+        assert_eq!(any.names()[&account].to_string(), "greta@example.org");
     }
 }

@@ -12,6 +12,7 @@ use carillon_protocol::set::UidSet;
 use carillon_storage::{Author, Commit, MemoryJournal, RecordDraft};
 
 use super::*;
+use crate::users::Owner;
 
 const ALICE: AccountId = AccountId(1);
 const BOB: AccountId = AccountId(2);
@@ -67,8 +68,12 @@ fn journal() -> MemoryJournal {
     journal
 }
 
+fn owner(name: &str, is_removed: bool) -> Owner {
+    Owner { name: name.to_owned(), is_removed }
+}
+
 fn names() -> Names {
-    Names::new(BTreeMap::from([(ALICE, "alice".to_owned()), (BOB, "bob".to_owned())]))
+    Names::new(BTreeMap::from([(ALICE, owner("alice", false)), (BOB, owner("bob", false))]))
 }
 
 fn rows(selection: Selection) -> Result<Vec<String>, Exit> {
@@ -208,4 +213,66 @@ fn the_list_has_all_logs_of_a_user() {
     };
     list(&journal(), names(), Some("bob"), &mut emit).unwrap();
     assert_eq!(found, ["bob 2", "bob/INBOX 1", "bob/Work 2 deleted"]);
+}
+
+/// The rows of a target where the two accounts belong to others.
+fn rows_of(owners: [Owner; 2], target: &str) -> Result<Vec<String>, Failure> {
+    let owners = [ALICE, BOB].into_iter().zip(owners).collect();
+    let mut rows = Vec::new();
+    let mut emit = |row: Option<Value>| {
+        row.into_iter().for_each(|row| rows.push(format!("{}#{}", row["log"].as_str().unwrap(), row["seq"])));
+        true
+    };
+    show(&journal(), Names::new(owners), &select(target), &mut emit)?;
+    Ok(rows)
+}
+
+#[test]
+fn a_user_who_is_called_server_has_a_log() {
+    let owners = || [owner("server", false), owner("bob", false)];
+    assert_eq!(rows_of(owners(), "server").unwrap(), Vec::<String>::new());
+    assert_eq!(rows_of(owners(), "server/").unwrap(), ["server/#1", "server/#1", "server/#2"]);
+    assert_eq!(rows_of(owners(), "server/Work/x").unwrap(), ["server/Work/x#1"]);
+    assert_eq!(rows_of(owners(), "bob/").unwrap().len(), 3);
+}
+
+#[test]
+fn removed_users_of_one_name_are_told_apart() {
+    let both = || [owner("carol", true), owner("carol", true)];
+    for target in ["carol", "carol~removed", "Carol/INBOX"] {
+        let failure = rows_of(both(), target).unwrap_err();
+        let ids = format!("{ALICE} or {BOB}");
+        assert!(failure.exit == Exit::NoUser && failure.text.contains(&ids), "{failure}");
+    }
+    assert_eq!(rows_of(both(), &ALICE.to_string()).unwrap().len(), 3);
+    assert_eq!(rows_of([owner("carol", true), owner("bob", false)], "carol/INBOX").unwrap()[0], "carol~removed/INBOX#1");
+    // The one who is there is meant first.
+    let one = || [owner("carol", false), owner("carol", true)];
+    assert_eq!(rows_of(one(), "carol/INBOX").unwrap()[0], "carol/INBOX#1");
+    assert_eq!(rows_of(one(), "carol~removed/INBOX").unwrap()[0], "carol~removed/INBOX#1");
+}
+
+/// What is asked of one account costs what that account has, however many others there are.
+#[test]
+fn the_list_of_very_many_accounts_takes_no_longer_for_each() {
+    let took = |accounts: u64| {
+        let journal = MemoryJournal::new();
+        for account in 1..=accounts {
+            let made = |id, text| AccountEvent::MailboxCreated(creation(10 * account + id, text));
+            let events = ["INBOX", "A", "B", "C", "D", "E"].iter().zip(0..).map(|(name, id)| made(id, name)).collect::<Vec<_>>();
+            commit(&journal, "new account", vec![(AccountId(account).log(), self::account(&events))]);
+        }
+        let begun = std::time::Instant::now();
+        let mut count = 0;
+        let mut emit = |row: Option<Value>| {
+            count += row.into_iter().count() as u64;
+            true
+        };
+        list(&journal, Names::default(), None, &mut emit).unwrap();
+        assert_eq!(count, 7 * accounts);
+        begun.elapsed()
+    };
+    let few = took(400);
+    let many = took(4000);
+    assert!(many < few * 40, "400 accounts took {few:?}, 4000 {many:?}");
 }
