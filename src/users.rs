@@ -301,7 +301,7 @@ impl Authenticator for Users {
     }
 }
 
-/// Whose an account is, or was; shown with [`REMOVED`] behind the name where the user was removed.
+/// Whose an account is, or was; shown with `~removed` behind the name where the user was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The user's name.
