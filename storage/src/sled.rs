@@ -361,7 +361,7 @@ impl SledLog {
                 snapshot::put(&mut batch, &key, value);
             }
         }
-        guard(|| self.db.apply_batch(batch))
+        self.apply(Change { batch })
     }
 
     /// Looks for gaps: every head has its record; of the newest `limit` commits each is there with its records, each of them on its predecessor.

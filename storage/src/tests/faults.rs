@@ -169,6 +169,9 @@ fn a_sled_that_met_a_full_disk_is_opened_anew_whoever_finds_out() {
     within_a_minute(|| model.append(&store, 11)).unwrap();
     full_at(Operation::Ask);
     within_a_minute(|| model.check(&store));
+    full_at(Operation::Apply);
+    within_a_minute(|| store.put_cache(vec![(b"key".to_vec(), b"value".as_slice().into())])).unwrap();
+    assert_eq!(store.cache(b"key").unwrap().as_deref(), Some(b"value".as_slice()));
     full_at(Operation::Flush);
     within_a_minute(|| store.close());
     assert_eq!(store.fatal(), None);
