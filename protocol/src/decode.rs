@@ -391,23 +391,21 @@ fn threads(cursor: &mut Cursor<'_>) -> Parsed<Vec<Thread>> {
     Ok(found)
 }
 
-/// A thread behind its `(`, to its `)`.
+/// A thread behind its `(`, to its `)`, whose first message stands at `depth`.
 fn thread(cursor: &mut Cursor<'_>, depth: usize) -> Parsed<Thread> {
     let mut messages = Vec::new();
     let mut replies = Vec::new();
-    loop {
-        if depth + messages.len() > Thread::MAX_DEPTH {
+    while !cursor.take(b')') {
+        let is_thread = cursor.take(b'(');
+        let below = depth + if is_thread { messages.len().max(1) } else { messages.len() };
+        if below > Thread::MAX_DEPTH {
             return Err(cursor.error("a thread that is less deep"));
         }
-        if cursor.take(b')') {
-            break;
-        } else if cursor.take(b'(') {
-            replies.push(thread(cursor, depth + messages.len().max(1))?);
+        if is_thread {
+            replies.push(thread(cursor, below)?);
         } else if replies.is_empty() {
+            messages.push(cursor.number()?);
             cursor.take(b' ');
-            if !cursor.is_at(b'(') {
-                messages.push(cursor.number()?);
-            }
         } else {
             return Err(cursor.error("the end of a thread"));
         }

@@ -5,26 +5,70 @@ use crate::command::{DateComparison, Frame, ListKind, MessageLiteral, SearchKey,
 use crate::date::{Day, InternalDate};
 use crate::flag::{Flag, Keyword, SystemFlag};
 use crate::frame::{FrameLimits, FrameReader, Step};
-use crate::grammar::{VERBS, parse};
+use crate::grammar::{CommandError, VERBS, parse};
 use crate::text::Secret;
 
-/// Sends the bytes through the frame reader as a server does.
-fn receive(bytes: &[u8], chunk: usize) -> Frame {
-    let mut reader = FrameReader::new(FrameLimits { line_bytes: 1 << 20, literals_bytes: 1 << 20, ..FrameLimits::AUTHENTICATED });
-    let mut frames = Vec::new();
-    for chunk in bytes.chunks(chunk) {
-        reader.push(chunk);
-        loop {
-            match reader.step() {
-                Step::NeedMore => break,
-                Step::MessageStart { .. } | Step::MessageChunk(_) | Step::MessageEnd => {}
-                Step::Frame(frame) => frames.push(frame),
-                other => panic!("{other:?}"),
+/// A frame reader, as a server has it, and what came out.
+struct Receiver {
+    reader: FrameReader,
+    chunk: usize,
+    frames: Vec<Frame>,
+    /// The lengths of the literals that wait for `+`.
+    waiting: Vec<u64>,
+}
+
+impl Receiver {
+    fn new(chunk: usize) -> Self {
+        let limits = FrameLimits { line_bytes: 1 << 20, literals_bytes: 1 << 20, ..FrameLimits::AUTHENTICATED };
+        Self { reader: FrameReader::new(limits), chunk, frames: Vec::new(), waiting: Vec::new() }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(self.chunk) {
+            self.reader.push(chunk);
+            loop {
+                match self.reader.step() {
+                    Step::NeedMore => break,
+                    Step::MessageStart { .. } | Step::MessageChunk(_) | Step::MessageEnd => {}
+                    Step::Continue { announced } => self.waiting.push(announced),
+                    Step::Frame(frame) => self.frames.push(frame),
+                    other => panic!("{other:?}"),
+                }
             }
         }
     }
-    let [frame] = frames.try_into().unwrap();
-    frame
+
+    fn frame(self) -> Frame {
+        assert!(self.waiting.is_empty());
+        let [frame] = self.frames.try_into().unwrap();
+        frame
+    }
+}
+
+/// A command with LITERAL+, all at once.
+fn receive_at_once(pieces: &[Piece], chunk: usize) -> Frame {
+    let mut receiver = Receiver::new(chunk);
+    receiver.push(&command_bytes(pieces, &[MESSAGE; 4]));
+    receiver.frame()
+}
+
+/// The same, but each literal is announced and waits for the server's `+`.
+fn receive_waiting(pieces: &[Piece], chunk: usize) -> Frame {
+    let mut receiver = Receiver::new(chunk);
+    for piece in pieces {
+        let (tilde, literal) = match piece {
+            Piece::Text(text) => {
+                receiver.push(text);
+                continue;
+            }
+            Piece::Literal(literal) => ("", literal.as_slice()),
+            Piece::Message { binary, .. } => (if *binary { "~" } else { "" }, MESSAGE),
+        };
+        receiver.push(format!("{tilde}{{{}}}\r\n", literal.len()).as_bytes());
+        assert_eq!(receiver.waiting.pop(), Some(literal.len() as u64));
+        receiver.push(literal);
+    }
+    receiver.frame()
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -71,7 +115,9 @@ fn field() -> impl Strategy<Value = String> {
     "[!-9;-~]{1,12}"
 }
 
-fn key() -> impl Strategy<Value = SearchKey> {
+/// Keys whose texts are of a charset.
+fn key(text: impl Strategy<Value = String> + Clone + 'static) -> impl Strategy<Value = SearchKey> {
+    let text = move || text.clone();
     let day = || (Day::FIRST.0..=Day::LAST.0).prop_map(Day);
     let comparison = || prop::sample::select(vec![DateComparison::Before, DateComparison::On, DateComparison::Since]);
     let leaf = prop_oneof![
@@ -223,8 +269,23 @@ fn mailbox_command() -> impl Strategy<Value = Command> {
     ]
 }
 
+/// A charset, and keys whose texts it can hold.
+fn key_in_charset() -> impl Strategy<Value = (String, SearchKey)> {
+    let of = |names: &[&'static str], text: BoxedStrategy<String>| {
+        (prop::sample::select(names.to_vec()).prop_map(str::to_owned), key(text))
+    };
+    prop_oneof![
+        4 => of(&["UTF-8", "utf8"], text().boxed()),
+        1 => of(&["US-ASCII", "ascii"], "[ -~\r\n]{0,9}".boxed()),
+        1 => of(&["ISO-8859-1", "windows-1252"], "[a-z\"\\\\ äöüßéÿ]{0,9}".boxed()),
+        1 => of(&["KOI8-R", "windows-1251", "iso-8859-5"], "[a-z\"Приветмя]{0,9}".boxed()),
+        1 => of(&["Shift_JIS", "EUC-JP", "ISO-2022-JP"], "[a-z\"日本語表ソア]{0,9}".boxed()),
+        1 => of(&["GB18030", "Big5", "EUC-KR"], "[a-z中一]{0,9}".boxed()),
+        1 => of(&["GB18030"], text().boxed()),
+    ]
+}
+
 fn message_command() -> impl Strategy<Value = Command> {
-    let charset = || prop::sample::select(vec!["UTF-8", "utf8"]).prop_map(str::to_owned);
     let sort_keys =
         vec![SortKey::Arrival, SortKey::Cc, SortKey::Date, SortKey::From, SortKey::Size, SortKey::Subject, SortKey::To];
     let criterion = (any::<bool>(), prop::sample::select(sort_keys)).prop_map(|(reverse, key)| SortCriterion { reverse, key });
@@ -232,14 +293,17 @@ fn message_command() -> impl Strategy<Value = Command> {
     let change = prop::sample::select(vec![FlagChange::Add, FlagChange::Remove, FlagChange::Replace]);
     prop_oneof![
         set().prop_map(Command::UidExpunge),
-        (numbering(), prop::option::of(charset()), key()).prop_map(|(numbering, charset, key)| Command::Search {
-            numbering,
-            charset,
-            key
-        }),
-        (numbering(), prop::collection::vec(criterion, 1..4), charset(), key())
-            .prop_map(|(numbering, criteria, charset, key)| Command::Sort { numbering, criteria, charset, key }),
-        (numbering(), algorithm, charset(), key()).prop_map(|(numbering, algorithm, charset, key)| Command::Thread {
+        (
+            numbering(),
+            prop_oneof![
+                key_in_charset().prop_map(|(name, key)| (Some(name), key)),
+                key(text().boxed()).prop_map(|key| (None, key))
+            ]
+        )
+            .prop_map(|(numbering, (charset, key))| Command::Search { numbering, charset, key }),
+        (numbering(), prop::collection::vec(criterion, 1..4), key_in_charset())
+            .prop_map(|(numbering, criteria, (charset, key))| Command::Sort { numbering, criteria, charset, key }),
+        (numbering(), algorithm, key_in_charset()).prop_map(|(numbering, algorithm, (charset, key))| Command::Thread {
             numbering,
             algorithm,
             charset,
@@ -270,8 +334,40 @@ proptest! {
     fn every_command_comes_back(tagged in tagged(), utf8: bool, separator in prop::sample::select(vec!['/', '.']), chunk in 1..50usize) {
         let format = NameFormat { separator, utf8 };
         let pieces = encode_command(&tagged, format);
-        let frame = receive(&command_bytes(&pieces, &[MESSAGE; 4]), chunk);
-        prop_assert_eq!(parse(&frame, format), Ok(tagged));
+        let frames = [receive_at_once(&pieces, chunk), receive_waiting(&pieces, chunk)];
+        prop_assert_eq!(frames.map(|frame| parse(&frame, format)), [Ok(tagged.clone()), Ok(tagged)]);
+    }
+}
+
+/// Each charset that is taken can be written; what is no charset of 8-bit texts is not taken, for no command could hold such a text.
+#[test]
+fn charsets_have_an_inverse() {
+    let parsed = |charset: &str| {
+        let mut receiver = Receiver::new(99);
+        receiver.push(format!("a SEARCH CHARSET {charset} TEXT {{2+}}\r\nab\r\n").as_bytes());
+        parse(&receiver.frame(), NameFormat::default())
+    };
+    for charset in [
+        "utf-16",
+        "UTF-16LE",
+        "utf-16be",
+        "unicode",
+        "ucs-2",
+        "csunicode",
+        "unicodefffe",
+        "iso-2022-kr",
+        "replacement",
+        "utf-7",
+        "x",
+    ] {
+        assert_eq!(parsed(charset), Err(CommandError::BadCharset { tag: Tag::new("a").unwrap() }), "{charset}");
+    }
+    for charset in
+        ["utf-8", "unicode-1-1-utf-8", "latin1", "macintosh", "x-user-defined", "iso-2022-jp", "gbk", "windows-874", "ibm866"]
+    {
+        let tagged = parsed(charset).unwrap();
+        let pieces = encode_command(&tagged, NameFormat::default());
+        assert_eq!(parse(&receive_at_once(&pieces, 99), NameFormat::default()), Ok(tagged), "{charset}");
     }
 }
 

@@ -80,14 +80,24 @@ fn nesting_is_bounded() {
         let line = format!("{opening}{}\r\n", "(".repeat(200_000));
         assert!(is_other(&line));
     }
-    assert!(is_other(&format!("* THREAD ({})\r\n", (1..=200).map(|n| n.to_string()).collect::<Vec<_>>().join(" "))));
+    let chain = |length: usize, end: &str| format!("* THREAD ({}{end})\r\n", vec!["7"; length].join(" "));
+    assert!(!is_other(&chain(Thread::MAX_DEPTH, "")) && !is_other(&chain(Thread::MAX_DEPTH - 1, " (8)(9)")));
+    assert!(is_other(&chain(Thread::MAX_DEPTH + 1, "")) && is_other(&chain(Thread::MAX_DEPTH, " (8)(9)")));
 }
 
 fn text() -> impl Strategy<Value = String> {
     "[ -~&&[^\\[]][ -~]{0,20}"
 }
 
+/// Short ones, and now and then one that is too long for a quoted string.
 fn octets() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        20 => short_octets(),
+        1 => (4090usize..4100, any::<bool>()).prop_map(|(length, is_plain)| vec![if is_plain { b'x' } else { 200 }; length]),
+    ]
+}
+
+fn short_octets() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         vec(any::<u8>(), 0..12),
         "[ -~]{0,12}".prop_map(String::into_bytes),
@@ -120,7 +130,7 @@ fn uids() -> impl Strategy<Value = UidSet> {
 fn any_flag() -> impl Strategy<Value = Flag> {
     prop_oneof![
         proptest::sample::select(SystemFlag::ALL.as_slice()).prop_map(Flag::System),
-        "[$a-zA-Z][a-zA-Z0-9$.+-]{0,8}".prop_map(|text| Flag::Keyword(Keyword::new(&text).unwrap())),
+        "[!#$&'+-Z^-z|}~][!#$&'+-\\[^-z|}~]{0,8}".prop_map(|text| Flag::Keyword(Keyword::new(&text).unwrap())),
     ]
 }
 
@@ -154,11 +164,16 @@ fn any_status() -> impl Strategy<Value = Status> {
     })
 }
 
-fn mailbox() -> impl Strategy<Value = MailboxName> {
-    vec("[a-zA-Z0-9äß&%* \"\\\\()~.-]{1,8}", 1..4).prop_filter_map("a name", |levels| MailboxName::from_segments(levels).ok())
+/// Names of which each format has some that need escaping.
+fn mailbox(separator: char) -> impl Strategy<Value = MailboxName> {
+    vec("[a-zA-Z0-9äß&%* \"\\\\()~./-]{1,8}", 1..4).prop_filter_map("a name", move |levels| {
+        let other = if separator == '/' { '.' } else { '/' };
+        let levels: Vec<String> = levels.iter().map(|level| level.replace(separator, &other.to_string())).collect();
+        MailboxName::from_segments(levels).ok()
+    })
 }
 
-fn list_entry() -> impl Strategy<Value = ListEntry> {
+fn list_entry(separator: char) -> impl Strategy<Value = ListEntry> {
     let attribute = prop_oneof![
         proptest::sample::select(vec![
             ListAttribute::HasChildren,
@@ -171,8 +186,12 @@ fn list_entry() -> impl Strategy<Value = ListEntry> {
         "\\\\X[a-z]{1,5}".prop_map(ListAttribute::Other),
     ];
     let kind = prop_oneof![Just(ListResponse::List), Just(ListResponse::Lsub)];
-    let named = (mailbox().prop_map(ListName::Mailbox), Just(Some('/')));
-    let texts = ("|imap://[a-z]{1,5}/x".prop_map(ListName::Text), prop_oneof![Just(None), Just(Some('/'))]);
+    let named = (mailbox(separator).prop_map(ListName::Mailbox), Just(Some(separator)));
+    // What is no name in this format.
+    let text = "|[a-z]{1,5}".prop_map(move |host| {
+        ListName::Text(if host.is_empty() { host } else { format!("imap://{host}{separator}{separator}x") })
+    });
+    let texts = (text, prop_oneof![Just(None), Just(Some(separator))]);
     (kind, vec(attribute, 0..3), prop_oneof![named, texts]).prop_map(|(kind, attributes, (name, separator))| ListEntry {
         kind,
         attributes,
@@ -186,8 +205,15 @@ fn threads() -> impl Strategy<Value = Vec<Thread>> {
     let node = leaf.prop_recursive(6, 40, 4, |inner| {
         (any::<u32>(), vec(inner, 0..4)).prop_map(|(message, replies)| Thread { message: Some(message), replies })
     });
+    // Up to the deepest.
+    let chain = (vec(any::<u32>(), 1..Thread::MAX_DEPTH), vec(any::<u32>(), 0..3)).prop_map(|(messages, last)| {
+        let last = last.into_iter().map(|message| Thread { message: Some(message), replies: vec![] }).collect();
+        let link = |replies, message| vec![Thread { message: Some(message), replies }];
+        messages.into_iter().fold(last, link).remove(0)
+    });
     let root = prop_oneof![
         4 => node.clone(),
+        1 => chain,
         1 => vec(node, 2..4).prop_map(|replies| Thread { message: None, replies }),
     ];
     vec(root, 0..4)
@@ -240,10 +266,12 @@ fn extend(part: BodyPart) -> impl Strategy<Value = BodyPart> {
 fn structure(extended: bool) -> impl Strategy<Value = BodyPart> {
     let fields =
         (any_parameters(), option::of(octets()), option::of(octets()), "[A-Z0-9-]{1,8}", any::<u64>(), any::<u64>()).boxed();
-    let leaf = (prop_oneof![Just("TEXT"), Just("image")], fields.clone()).prop_map(
-        |(media_type, (parameters, id, description, encoding, size, lines))| {
-            let lines = (media_type == "TEXT").then_some(lines);
-            let (media_type, subtype) = (media_type.to_owned(), "x-\"y".to_owned());
+    let types =
+        vec![("TEXT", "x-\"y"), ("image", "x-\"y"), ("MESSAGE", "delivery-status"), ("message", "Partial"), ("text", "rfc822")];
+    let leaf = (proptest::sample::select(types), fields.clone()).prop_map(
+        |((media_type, subtype), (parameters, id, description, encoding, size, lines))| {
+            let lines = media_type.eq_ignore_ascii_case("TEXT").then_some(lines);
+            let (media_type, subtype) = (media_type.to_owned(), subtype.to_owned());
             BodyPart { media_type, subtype, parameters, id, description, encoding, size, lines, ..BodyPart::default() }
         },
     );
@@ -317,7 +345,7 @@ fn datum() -> impl Strategy<Value = FetchData> {
     ]
 }
 
-fn untagged_data() -> impl Strategy<Value = Untagged> {
+fn untagged_data(separator: char) -> impl Strategy<Value = Untagged> {
     const ITEMS: [StatusItem; 5] =
         [StatusItem::Messages, StatusItem::UidNext, StatusItem::Unseen, StatusItem::Deleted, StatusItem::Size];
     let namespaces = || vec(("[a-z./\"]{0,5}", prop_oneof![Just('/'), Just('.'), Just('\\'), Just('"')]), 0..3);
@@ -327,8 +355,8 @@ fn untagged_data() -> impl Strategy<Value = Untagged> {
         any_capabilities().prop_map(Untagged::Enabled),
         vec((text(), option::of(text())), 0..3).prop_map(Untagged::Id),
         (namespaces(), namespaces(), namespaces()).prop_map(|(own, other, shared)| Untagged::Namespace([own, other, shared])),
-        list_entry().prop_map(Untagged::List),
-        (mailbox(), vec((proptest::sample::select(ITEMS.as_slice()), any::<u64>()), 0..4))
+        list_entry(separator).prop_map(Untagged::List),
+        (mailbox(separator), vec((proptest::sample::select(ITEMS.as_slice()), any::<u64>()), 0..4))
             .prop_map(|(name, items)| Untagged::StatusData(name, items)),
         vec(any_flag(), 0..5).prop_map(Untagged::Flags),
         any::<u32>().prop_map(Untagged::Exists),
@@ -342,20 +370,25 @@ fn untagged_data() -> impl Strategy<Value = Untagged> {
     ]
 }
 
-fn any_response() -> impl Strategy<Value = Response> {
+fn any_response(separator: char) -> impl Strategy<Value = Response> {
     prop_oneof![
         1 => "|[ -~]{1,20}".prop_map(Response::Continuation),
-        1 => ("[a-zA-Z0-9.-]{1,8}", any_status()).prop_map(|(tag, status)| Response::Tagged(Tag::new(&tag).unwrap(), status)),
-        8 => untagged_data().prop_map(Response::Untagged),
+        1 => ("[!#$&',-Z^-z|}~\\[\\]]{1,8}", any_status()).prop_map(|(tag, status)| Response::Tagged(Tag::new(&tag).unwrap(), status)),
+        8 => untagged_data(separator).prop_map(Response::Untagged),
     ]
+}
+
+fn any_responses() -> impl Strategy<Value = (char, Vec<Response>)> {
+    let some = |separator| (Just(separator), vec(any_response(separator), 1..4));
+    prop_oneof![some('/'), some('.')]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn what_is_encoded_is_decoded(responses in vec(any_response(), 1..4), utf8: bool, piece in 1usize..50) {
-        let format = NameFormat { separator: '/', utf8 };
+    fn what_is_encoded_is_decoded((separator, responses) in any_responses(), utf8: bool, piece in 1usize..50) {
+        let format = NameFormat { separator, utf8 };
         let stream: Vec<u8> = responses.iter().flat_map(|response| wire(response, format)).collect();
         let mut framer = ResponseFramer::new(1_000_000);
         let mut found = Vec::new();
@@ -369,7 +402,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics(response in any_response(), place: usize, byte: u8) {
+    fn nothing_panics(response in any_response('/'), place: usize, byte: u8) {
         let mut bytes = wire(&response, NameFormat::default());
         let place = place % bytes.len();
         let _ = decode(&bytes[..place], NameFormat::default());

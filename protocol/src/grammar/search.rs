@@ -60,7 +60,7 @@ pub(crate) enum Charset {
     Unnamed,
     /// US-ASCII, strictly; the web's labels would make windows-1252 of it.
     Ascii,
-    /// UTF-8, and all that have a label (<https://encoding.spec.whatwg.org/>).
+    /// UTF-8, and all that have a label (<https://encoding.spec.whatwg.org/>) but UTF-16.
     Other(&'static Encoding),
 }
 
@@ -69,7 +69,9 @@ impl Charset {
         if name.eq_ignore_ascii_case(b"US-ASCII") || name.eq_ignore_ascii_case(b"ASCII") {
             return Some(Self::Ascii);
         }
-        Encoding::for_label_no_replacement(name).map(Self::Other)
+        // UTF-16 holds NUL, which no command may: a search in it could only find nothing.
+        let can_be_sent = |encoding: &&'static Encoding| encoding.output_encoding() == *encoding;
+        Encoding::for_label_no_replacement(name).filter(can_be_sent).map(Self::Other)
     }
 
     fn decode(self, bytes: &[u8]) -> Option<String> {
