@@ -17,11 +17,11 @@ use carillon_actors::mailbox::requests::Look;
 use carillon_actors::mailbox::state::State;
 use carillon_actors::session::fetch::{Plan, encode_batch};
 use carillon_actors::session::message::Source;
-use carillon_actors::session::reader::Reader;
-use carillon_actors::session::search::{bind, search};
-use carillon_actors::session::sort::sort;
-use carillon_actors::session::thread::thread;
+use carillon_actors::session::search::{Query, Search};
+use carillon_actors::session::sort::Sort;
+use carillon_actors::session::thread::Threading;
 use carillon_actors::session::view::{Mode, View};
+use carillon_actors::turn::{Turn, at_once};
 use carillon_protocol::command::{FetchItem, SearchKey, Section, SectionText, SortCriterion, SortKey, ThreadAlgorithm};
 use carillon_protocol::date::InternalDate;
 use carillon_protocol::flag::FlagSet;
@@ -128,7 +128,8 @@ fn fetching(items: Vec<FetchItem>) -> Job {
     Box::new(move |view, source| {
         let (reader, mut rest, mut octets) = (view.reader(), everything(), 0);
         while !rest.is_empty() {
-            let batch = encode_batch(&reader, &rest, &plan, source, NameFormat::default(), BATCH_BYTES);
+            let bounds = (BATCH_BYTES, &mut Turn::endless());
+            let batch = encode_batch(&reader, &rest, &plan, source, NameFormat::default(), bounds);
             assert!(batch.refusal.is_none(), "{:?}", batch.refusal);
             octets += batch.encoded.len();
             rest = batch.rest;
@@ -142,27 +143,29 @@ fn everything() -> UidSet {
 }
 
 fn searching(key: SearchKey) -> Job {
-    Box::new(move |view, source| found(view, &view.reader(), &key, source).len() as usize)
+    Box::new(move |view, source| {
+        let found = at_once(search(view, &key, source)).expect("found");
+        assert!(found.damage.is_none(), "{:?}", found.damage);
+        found.uids.len() as usize
+    })
 }
 
-fn found(view: &View, reader: &Reader, key: &SearchKey, source: &Source) -> UidSet {
-    let found = search(reader, &bind(key, view).expect("a key"), source).expect("found");
-    assert!(found.damage.is_none(), "{:?}", found.damage);
-    found.uids
+fn search(view: &View, key: &SearchKey, source: &Source) -> Search {
+    Search::new(view.reader(), Query::bind(key, view).expect("a key"), source.clone())
 }
 
 fn sorting(key: SortKey) -> Job {
     let criteria = [SortCriterion { reverse: false, key }];
     Box::new(move |view, source| {
-        let reader = view.reader();
-        let uids = found(view, &reader, &SearchKey::All, source);
-        sort(&reader, &uids, &criteria, source).expect("sorted").len()
+        let sort = Sort::new(search(view, &SearchKey::All, source), &criteria, Numbering::Uid);
+        at_once(sort).expect("sorted").numbers.len()
     })
 }
 
 fn threading(algorithm: ThreadAlgorithm) -> Job {
     Box::new(move |view, source| {
-        thread(&view.reader(), &everything(), algorithm, Numbering::Uid, source).expect("threaded").len()
+        let threading = Threading::new(search(view, &SearchKey::All, source), algorithm, Numbering::Uid);
+        at_once(threading).expect("threaded").threads.len()
     })
 }
 

@@ -24,3 +24,4 @@ pub mod session;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod turn;

@@ -15,6 +15,7 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::refusal::Fault;
+use crate::turn::{LARGE_OCTETS, Order, Turn};
 
 /// Where things run. Clones are the same placement.
 #[derive(Clone)]
@@ -24,8 +25,10 @@ enum Kind {
     Threads {
         places: Vec<Place>,
         next_session: AtomicUsize,
-        /// One permit for each job that may run at a time.
-        jobs: Arc<Semaphore>,
+        /// One permit for each short job that may run at a time.
+        short: Arc<Semaphore>,
+        /// The same for jobs that are not short: whoever waits for a short one does not wait for them. The processors are shared out by the kernel.
+        long: Arc<Semaphore>,
     },
     OneThread {
         /// How long each job takes, on the paused clock.
@@ -47,8 +50,8 @@ impl Placement {
         if places.is_empty() {
             places.push(Place(Some(Arbiter::current())));
         }
-        let cores = available_parallelism().map_or(1, usize::from);
-        Self(Arc::new(Kind::Threads { places, next_session: AtomicUsize::new(0), jobs: Arc::new(Semaphore::new(cores.max(2))) }))
+        let permits = || Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from).max(2)));
+        Self(Arc::new(Kind::Threads { places, next_session: AtomicUsize::new(0), short: permits(), long: permits() }))
     }
 
     /// Everything on the calling thread, jobs too.
@@ -61,14 +64,41 @@ impl Placement {
         Self(Arc::new(Kind::OneThread { pace: Box::new(pace) }))
     }
 
-    /// Runs a job that may block, or compute for more than 1 ms, in the bounded pool. A job that has begun ends, also where nobody waits for it any more.
+    /// Runs a short job that may block, or compute for more than 1 ms, in the bounded pool. A job that has begun ends, also where nobody waits for it any more.
     ///
     /// # Errors
     /// `Bug` where the job panics, `Ending` where the pool is no more.
     pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+        self.pooled(Order::First, job).await
+    }
+
+    /// The same for a job over so many octets of mail, which is not short where they are many.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_for<T: Send + 'static>(&self, octets: u64, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+        self.pooled(if octets > LARGE_OCTETS { Order::Later } else { Order::First }, job).await
+    }
+
+    /// One turn of work that may take long. The first of a command is a short job; each later one waits its turn behind those of others.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn turn<T: Send + 'static>(
+        &self,
+        order: Order,
+        job: impl FnOnce(&mut Turn) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let is_timed = matches!(*self.0, Kind::Threads { .. });
+        self.pooled(order, move || job(&mut Turn::begin(order, is_timed))).await
+    }
+
+    async fn pooled<T: Send + 'static>(&self, order: Order, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
         match &*self.0 {
-            Kind::Threads { jobs, .. } => {
-                let permit = Arc::clone(jobs).acquire_owned().await.map_err(|_| Fault::Ending)?;
+            Kind::Threads { short, long, .. } => {
+                let permits = if order == Order::First { short } else { long };
+                // Whoever has waited longest is next.
+                let permit = Arc::clone(permits).acquire_owned().await.map_err(|_| Fault::Ending)?;
                 let outcome = tokio::task::spawn_blocking(move || {
                     let _permit = permit;
                     guarded(job)
@@ -202,4 +232,48 @@ fn guarded<T>(job: impl FnOnce() -> T) -> Result<T, Fault> {
         tracing::error!(panic = text.unwrap_or("of an unknown kind"), "a job panicked");
         Fault::Bug("a job panicked")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// As many long jobs as there are places for, and one that waits for a place; short ones come all the same.
+    #[test]
+    fn short_jobs_wait_for_no_long_ones() {
+        actix_rt::System::new().block_on(async {
+            let placement = Placement::threads(1);
+            let (release, wait) = mpsc::channel::<()>();
+            let (wait, (begun, mut has_begun)) = (Arc::new(std::sync::Mutex::new(wait)), tokio::sync::mpsc::unbounded_channel());
+            let places = available_parallelism().map_or(1, usize::from).max(2);
+            let long: Vec<_> = (0..places + 1)
+                .map(|number| {
+                    let (placement, wait, begun) = (placement.clone(), Arc::clone(&wait), begun.clone());
+                    let job = move || {
+                        begun.send(()).unwrap();
+                        wait.lock().unwrap().recv().unwrap();
+                    };
+                    actix_rt::spawn(async move {
+                        match number % 2 {
+                            0 => placement.turn(Order::Later, move |_| job()).await,
+                            _ => placement.run_for(LARGE_OCTETS + 1, job).await,
+                        }
+                    })
+                })
+                .collect();
+            for _ in 0..places {
+                has_begun.recv().await.unwrap();
+            }
+            assert_eq!(placement.run(|| 1).await, Ok(1));
+            assert_eq!(placement.run_for(LARGE_OCTETS, || 2).await, Ok(2));
+            assert_eq!(placement.turn(Order::First, |turn| turn.is_too_short_for(LARGE_OCTETS + 1)).await, Ok(true));
+            assert!(has_begun.try_recv().is_err(), "there are no more places for long jobs");
+            (0..places + 1).for_each(|_| release.send(()).unwrap());
+            for job in long {
+                assert_eq!(job.await.unwrap(), Ok(()));
+            }
+        });
+    }
 }

@@ -17,7 +17,7 @@ pub enum Numbering {
 
 impl Numbering {
     /// The one or the other.
-    pub(crate) const fn of(self, seq: &'static str, uid: &'static str) -> &'static str {
+    pub const fn of<T: Copy>(self, seq: T, uid: T) -> T {
         match self {
             Self::Seq => seq,
             Self::Uid => uid,

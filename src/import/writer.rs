@@ -158,9 +158,11 @@ impl Writer {
 
     async fn prepare(&self, items: Numbered<Item>, written: &mut Written) -> Result<Numbered<NewMessage>, Failure> {
         let (save_date, source) = (self.core.clock.seconds(), self.core.source.clone());
+        let octets = items.iter().map(|(_, item)| item.bytes.len() as u64).sum();
         let (indexes, arrivals): (Vec<usize>, Vec<Arrival>) =
             items.into_iter().map(|(index, item)| (index, arrival(item, save_date))).unzip();
-        let prepared = self.core.placement.run(move || prepare_each(&source, arrivals)).await.and_then(|prepared| prepared);
+        let prepared =
+            self.core.placement.run_for(octets, move || prepare_each(&source, arrivals)).await.and_then(|prepared| prepared);
         let mut messages = Vec::new();
         for (index, outcome) in indexes.into_iter().zip(prepared.map_err(failure)?) {
             match outcome {

@@ -165,7 +165,7 @@ impl Delivery for Postman {
         let core = &self.office.core;
         let now_seconds = core.clock.seconds();
         let source = core.source.clone();
-        let ready = core.placement.run(move || make_ready(&source, bytes, now_seconds)).await;
+        let ready = core.placement.run_for(bytes.octets(), move || make_ready(&source, bytes, now_seconds)).await;
         let ready = match ready.map_err(Refusal::from).and_then(|ready| ready) {
             Ok(ready) => ready,
             Err(refusal) => return vec![reply(&refusal); targets.len()],

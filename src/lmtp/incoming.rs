@@ -43,6 +43,16 @@ pub enum Bytes {
     File(SpoolFile),
 }
 
+impl Bytes {
+    /// How many.
+    pub fn octets(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File(file) => std::fs::metadata(file.path()).map_or(u64::MAX, |metadata| metadata.len()),
+        }
+    }
+}
+
 impl Incoming {
     /// Nothing yet.
     pub fn new(spool: Spool, framing: Framing) -> Self {

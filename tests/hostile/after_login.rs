@@ -184,3 +184,18 @@ fn literals_of_every_length_that_no_number_has() {
         assert_eq!(wire.command("s", "STATUS INBOX (MESSAGES)").unwrap()[0], "* STATUS INBOX (MESSAGES 0)");
     });
 }
+
+/// What a client may not have (a part in an unknown encoding) it may ask for as often as it likes: that is no fault of ours to be traced.
+#[test]
+fn what_is_refused_fills_no_trace() {
+    under_attack(|server| {
+        let message = b"Content-Transfer-Encoding: x-rot13\r\n\r\nuryyb\r\n";
+        let mut wire = with_message(&server.target, "refused", message);
+        let before = server.stderr().len();
+        for _ in 0..300 {
+            assert!(in_time(&mut wire, "FETCH 1 BINARY.PEEK[1]").starts_with("b NO [UNKNOWN-CTE]"));
+        }
+        let written = server.stderr().len() - before;
+        assert!(written < 1_000, "{written} bytes of trace for 300 refusals");
+    });
+}

@@ -22,6 +22,7 @@ use crate::directory::actor::DirectoryHandle;
 use crate::directory::requests::{SessionStop, Stop};
 use crate::doorbell::{Doorbell, Rang};
 use crate::id::SessionId;
+use crate::turn::Order;
 
 /// How long a client that has had its time already has to take the last word.
 const OVERTIME: Duration = Duration::from_millis(250);
@@ -114,6 +115,7 @@ async fn serve(
         login: None,
         selected: None,
         author: Author { session: id.0, ..Author::default() },
+        order: Order::First,
         bad_commands: 0,
         is_idling: false,
         failed_logins: 0,

@@ -96,7 +96,7 @@ impl Session {
             Command::Expunge => expunge::expunge(self, None).await,
             Command::UidExpunge(set) => expunge::expunge(self, Some(set)).await,
             Command::Search { numbering, key, .. } => search::search(self, numbering, key).await,
-            Command::Sort { numbering, criteria, key, .. } => search::sort(self, numbering, criteria, key).await,
+            Command::Sort { numbering, criteria, key, .. } => search::sort(self, numbering, &criteria, key).await,
             Command::Thread { numbering, algorithm, key, .. } => search::thread(self, numbering, algorithm, key).await,
             Command::Fetch { numbering, set, items } => fetch::fetch(self, numbering, &set, &items).await,
             Command::Store { numbering, set, change, silent, flags } => {

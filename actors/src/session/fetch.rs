@@ -16,6 +16,7 @@ use super::message::{Content, Glimpse, Source};
 use super::reader::{Reader, Seen};
 use crate::mailbox::state::Flags;
 use crate::refusal::Refusal;
+use crate::turn::Turn;
 
 /// A message up to this size is read once where several of its sections are asked for.
 const SMALL_BYTES: u64 = 64 << 10;
@@ -27,6 +28,8 @@ const SPARE_BYTES: u64 = 16 << 20;
 pub struct Plan {
     /// In the order asked, none twice.
     items: Vec<Asked>,
+    /// Whether more than the state is needed: the message, or what was computed of it.
+    reads_message: bool,
     reads_often: bool,
 }
 
@@ -56,8 +59,12 @@ pub struct Batch {
 impl Plan {
     /// For the items of a FETCH command.
     pub fn new(items: &[FetchItem]) -> Self {
-        let mut plan = Self { items: Vec::with_capacity(items.len()), reads_often: false };
+        let mut plan = Self { items: Vec::with_capacity(items.len()), reads_message: false, reads_often: false };
         items.iter().for_each(|item| plan.add(item));
+        let is_state = |item: &FetchItem| {
+            matches!(item, FetchItem::Uid | FetchItem::Flags | FetchItem::InternalDate | FetchItem::Rfc822Size)
+        };
+        plan.reads_message = plan.items.iter().any(|asked| !is_state(&asked.item));
         plan.reads_often = plan.items.iter().filter(|asked| reads(&asked.item)).count() > 1;
         plan
     }
@@ -107,27 +114,49 @@ fn reads(item: &FetchItem) -> bool {
     )
 }
 
-/// Encodes the responses for `uids`, ghosts too, up to the first that makes `max_bytes` or more. A message that cannot be given has no response.
-pub fn encode_batch(reader: &Reader, uids: &UidSet, plan: &Plan, source: &Source, format: NameFormat, max_bytes: usize) -> Batch {
+/// Encodes the responses for `uids`, ghosts too, up to the first that makes `max_bytes` or more, or the turn's end. A message that cannot be given has no
+/// response.
+pub fn encode_batch(
+    reader: &Reader,
+    uids: &UidSet,
+    plan: &Plan,
+    source: &Source,
+    format: NameFormat,
+    (max_bytes, turn): (usize, &mut Turn),
+) -> Batch {
     let mut batch = Batch::default();
     let mut flags = FlagsDatum { reader, made: None };
     for seen in reader.messages(uids) {
+        if plan.reads_message && turn.is_too_short_for(seen.details.size) {
+            batch.rest = uids.intersection(&UidSet::from_range(seen.uid, Uid::MAX));
+            break;
+        }
         let start = batch.encoded.len();
         let mut message = Message::new(seen, plan, source);
         if let Err(refusal) = message.encode(&mut flags, format, &mut batch.encoded) {
-            tracing::warn!(uid = seen.uid.get(), body = %seen.details.body, ?refusal, "a message cannot be fetched");
+            trace(&seen, &refusal);
             batch.encoded.truncate(start);
             batch.refusal.get_or_insert(refusal);
             batch.left_out.insert(seen.uid);
         } else {
             batch.count += 1;
         }
-        if batch.encoded.len() >= max_bytes {
+        let octets = if plan.reads_message { seen.details.size } else { 0 };
+        if batch.encoded.len() >= max_bytes || turn.is_over(octets) {
             batch.rest = behind(uids, seen.uid);
             break;
         }
     }
     batch
+}
+
+/// What is damaged is somebody's to mend; what a client may not have it may ask for as often as it likes.
+fn trace(seen: &Seen<'_>, refusal: &Refusal) {
+    let (uid, body) = (seen.uid.get(), &seen.details.body);
+    match refusal {
+        Refusal::Fault(fault) => tracing::warn!(uid, %body, %fault, "a message cannot be fetched"),
+        refusal => tracing::debug!(uid, %body, ?refusal, "a message is not given"),
+    }
 }
 
 fn octets_allowed(size: u64) -> u64 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use carillon_protocol::flag::FlagSet;
 use carillon_protocol::number::{ModSeq, SeqNum, Uid};
-use carillon_protocol::set::UidSet;
+use carillon_protocol::set::{Numbering, UidSet};
 use carillon_storage::Position;
 
 use crate::mailbox::event::Details;
@@ -82,6 +82,14 @@ impl Reader {
         SeqNum::from_index(place)
     }
 
+    /// What stands for a message in a response: its number, if it is there, or its UID.
+    pub fn number(&self, uid: Uid, numbering: Numbering) -> Option<u32> {
+        match numbering {
+            Numbering::Uid => Some(uid.get()),
+            Numbering::Seq => self.seq_of(uid).map(SeqNum::get),
+        }
+    }
+
     /// The UID of the message with this number. O(log n).
     pub fn uid_at(&self, seq: SeqNum) -> Option<Uid> {
         self.uid_at_place(seq.index())
@@ -136,7 +144,13 @@ impl Reader {
 
     /// Those of `uids` that are there, ghosts too, in the order of their numbers; others are passed over. O(ranges · log n + matches).
     pub fn messages<'a>(&'a self, uids: &'a UidSet) -> impl Iterator<Item = Seen<'a>> {
-        uids.ranges().flat_map(|(first, last)| self.range(first, last))
+        self.messages_from(uids, Uid::MIN)
+    }
+
+    /// The same from a UID on: where work over them goes on.
+    pub fn messages_from<'a>(&'a self, uids: &'a UidSet, from: Uid) -> impl Iterator<Item = Seen<'a>> {
+        let rest = uids.ranges().skip_while(move |(_, last)| *last < from);
+        rest.flat_map(move |(first, last)| self.range(first.max(from), last))
     }
 
     /// The messages of `uids` that the mailbox still had at the last look: without ghosts and exact, where `uids` may name what is not there.

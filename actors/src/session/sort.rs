@@ -6,27 +6,56 @@ use std::ops::Range;
 use carillon_protocol::command::{SortCriterion, SortKey};
 use carillon_protocol::mime::Digest;
 use carillon_protocol::number::Uid;
-use carillon_protocol::set::UidSet;
+use carillon_protocol::set::Numbering;
 use unicode_normalization::UnicodeNormalization;
 
-use super::message::{Glimpse, Source};
-use super::reader::{Reader, Seen};
+use super::reader::Seen;
+use super::search::{Gathering, Search};
 use crate::refusal::Fault;
+use crate::turn::{Turn, Work};
 
-/// `uids` in the order of the criteria; messages that are equal in all of them by message number. A damaged message counts as one without header.
-///
-/// # Errors
-/// The journal cannot be read at all.
-pub fn sort(reader: &Reader, uids: &UidSet, criteria: &[SortCriterion], source: &Source) -> Result<Vec<Uid>, Fault> {
-    let criteria = effective(criteria);
-    let reads_digest = criteria.iter().any(|criterion| !matches!(criterion.key, SortKey::Arrival | SortKey::Size));
-    let mut rows = Rows::default();
-    for seen in reader.messages(uids).filter(|seen| !seen.ghost) {
-        let glimpse = if reads_digest { source.glance_for_order(seen.details)? } else { Glimpse::default() };
-        let digest = if reads_digest { glimpse.read().digest } else { Digest::default() };
-        rows.add(&seen, &digest, &criteria);
+/// A SORT that is done, or partly done.
+pub struct Sort {
+    messages: Gathering,
+    criteria: Vec<SortCriterion>,
+    numbering: Numbering,
+    rows: Rows,
+}
+
+/// What a SORT found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sorted {
+    /// Message numbers or UIDs, in order.
+    pub numbers: Vec<u32>,
+    /// As [`super::search::Found::damage`].
+    pub damage: Option<Fault>,
+}
+
+impl Sort {
+    /// What the search finds in the order of the criteria; messages that are equal in all of them by message number.
+    pub fn new(search: Search, criteria: &[SortCriterion], numbering: Numbering) -> Self {
+        Self { messages: Gathering::new(search), criteria: effective(criteria), numbering, rows: Rows::default() }
     }
-    Ok(rows.sorted())
+}
+
+impl Work for Sort {
+    type Outcome = Sorted;
+
+    /// # Errors
+    /// The journal cannot be read at all.
+    fn advance(&mut self, turn: &mut Turn) -> Result<Option<Sorted>, Fault> {
+        let reads_digests = self.criteria.iter().any(|criterion| !matches!(criterion.key, SortKey::Arrival | SortKey::Size));
+        let Self { rows, criteria, .. } = self;
+        let is_gathered = self.messages.advance(turn, reads_digests, |seen, digest| rows.add(seen, digest, criteria))?;
+        // Comparing cannot be cut in two.
+        if !is_gathered || turn.is_too_short_for(self.rows.octets()) {
+            return Ok(None);
+        }
+        let reader = self.messages.reader();
+        let sorted = std::mem::take(&mut self.rows).sorted();
+        let numbers = sorted.into_iter().filter_map(|uid| reader.number(uid, self.numbering)).collect();
+        Ok(Some(Sorted { numbers, damage: self.messages.damage() }))
+    }
 }
 
 /// A key that comes again decides nothing.
@@ -83,6 +112,11 @@ impl Rows {
         }
     }
 
+    /// What comparing goes through, about.
+    fn octets(&self) -> u64 {
+        (self.keys.len() + self.rows.len() * size_of::<Row>()) as u64
+    }
+
     fn moment(&mut self, seconds: i64) {
         let above_all_negative = seconds.cast_unsigned() ^ (1 << 63);
         self.keys.extend_from_slice(&above_all_negative.to_be_bytes());
@@ -129,6 +163,7 @@ mod tests {
     use std::cmp::Ordering;
     use std::sync::Arc;
 
+    use carillon_protocol::command::SearchKey;
     use carillon_protocol::date::InternalDate;
     use carillon_protocol::flag::FlagSet;
     use carillon_storage::{BodyHash, MemoryJournal};
@@ -136,8 +171,11 @@ mod tests {
 
     use super::*;
     use crate::mailbox::event::Details;
+    use crate::session::message::Source;
+    use crate::session::search::Query;
     use crate::session::testing::{Server, details, stored};
     use crate::session::view::Mode;
+    use crate::turn::at_once;
 
     /// Messages with these headers; the n-th arrives at second 1000 - n.
     fn sort_headers(headers: &[&str], criteria: &[(bool, SortKey)]) -> Vec<u32> {
@@ -153,9 +191,16 @@ mod tests {
     fn sort_server(server: &mut Server, journal: Arc<MemoryJournal>, criteria: &[(bool, SortKey)]) -> Vec<u32> {
         let criteria: Vec<SortCriterion> =
             criteria.iter().map(|(reverse, key)| SortCriterion { reverse: *reverse, key: *key }).collect();
-        let reader = server.select(Mode::ReadOnly).reader();
-        let all = UidSet::from_range(Uid::MIN, Uid::MAX);
-        sort(&reader, &all, &criteria, &Source::new(journal, 1 << 20)).unwrap().into_iter().map(Uid::get).collect()
+        let view = server.select(Mode::ReadOnly);
+        let sort = || {
+            let query = Query::bind(&SearchKey::All, &view).unwrap();
+            Sort::new(Search::new(view.reader(), query, Source::new(journal.clone(), 1 << 20)), &criteria, Numbering::Uid)
+        };
+        let sorted = at_once(sort()).unwrap();
+        let mut in_turns = sort();
+        assert_eq!((0..).find_map(|_| in_turns.advance(&mut Turn::of(1)).unwrap()), Some(sorted.clone()));
+        assert_eq!(sorted.damage, None);
+        sorted.numbers
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use carillon_protocol::command::{Command, States, Tag};
 use carillon_protocol::mailbox_name::MailboxName;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use super::bells::Bells;
 use super::connection::Connection;
 use super::refetch::Refetch;
+use super::reply::{self, Ending};
 use super::settings::Doors;
 use super::view::{Mode, View};
 use crate::account;
@@ -24,9 +26,12 @@ use crate::mailbox::actor::MailboxHandle;
 use crate::mailbox::event::MailboxEvent;
 use crate::mailbox::requests::{Claim, Look, SubscriberId};
 use crate::refusal::{Fault, Refusal};
+use crate::turn::{Order, Turn, Work};
 
 /// Work over more than this may take longer than a millisecond.
 const LARGE: usize = 2_000;
+/// How long a client waits for long work without a word.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// One session.
 pub struct Session {
@@ -48,6 +53,8 @@ pub struct Session {
     pub selected: Option<Selected>,
     /// Who the records of the running command name.
     pub author: Author,
+    /// Which turn of the running command is next: its long work is done in turns.
+    pub order: Order,
     /// Bad commands since the last good one.
     pub bad_commands: u32,
     /// Whether it is in IDLE.
@@ -128,6 +135,7 @@ impl Session {
     /// Notes who the next records name.
     pub fn begin_command(&mut self, tag: &Tag, command: &Command) {
         self.counts.commands += 1;
+        self.order = Order::First;
         self.author = Author {
             session: self.id.0,
             command: self.author.command.saturating_add(1),
@@ -285,6 +293,41 @@ impl Session {
     /// Computes over so many messages or names: in the pool, where that may take longer than a millisecond.
     pub async fn compute<T: Send + 'static>(&self, size: usize, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
         if size < LARGE { Ok(job()) } else { self.doors.core.placement.run(job).await }
+    }
+
+    /// One turn of the running command, in the pool.
+    pub async fn turn<T: Send + 'static>(&mut self, job: impl FnOnce(&mut Turn) -> T + Send + 'static) -> Result<T, Fault> {
+        let order = std::mem::replace(&mut self.order, Order::Later);
+        self.doors.core.placement.turn(order, job).await
+    }
+
+    /// Work that may take long, turn by turn. It ends early where the session must end or nobody is there any more to take what it leads to.
+    pub async fn in_turns<W: Work>(&mut self, mut work: W) -> Result<W::Outcome, Ending> {
+        loop {
+            let job = move |turn: &mut Turn| {
+                let outcome = work.advance(turn);
+                (work, outcome)
+            };
+            let (rest, outcome) = self.turn(job).await?;
+            if let Some(outcome) = outcome? {
+                return Ok(outcome);
+            }
+            work = rest;
+            self.pause().await?;
+        }
+    }
+
+    /// Between two turns: whether there is a reason to stop. A client that waits for long is told now and then that it is not forgotten, by which a
+    /// connection that is lost is noticed.
+    pub async fn pause(&mut self) -> Result<(), Ending> {
+        if let Some(farewell) = self.bells.farewell() {
+            return Err(Ending::Bye(farewell));
+        }
+        let heard = self.connection.last_output().max(self.last_active);
+        if heard.elapsed() >= SIGN_OF_LIFE {
+            self.tell(&Untagged::Status(reply::ok("Still at it")));
+        }
+        Ok(self.connection.flush().await?)
     }
 
     /// Sends an untagged response.

@@ -1,14 +1,13 @@
 //! THREAD (RFC 5256 §3): the messages that SEARCH found, as trees. Nothing here recurses by the depth of a thread or is quadratic in its length.
 
 use carillon_protocol::command::ThreadAlgorithm;
-use carillon_protocol::number::Uid;
 use carillon_protocol::response::Thread;
-use carillon_protocol::set::{Numbering, UidSet};
+use carillon_protocol::set::Numbering;
 
-use super::message::Source;
-use super::reader::Reader;
+use super::search::{Gathering, Search};
 use super::sort::{collation_key, sent};
 use crate::refusal::Fault;
+use crate::turn::{Turn, Work};
 
 mod references;
 
@@ -27,38 +26,57 @@ struct Row {
     references: Vec<String>,
 }
 
-/// The threads of `uids`, as message numbers or UIDs. A damaged message counts as one without header.
-///
-/// # Errors
-/// The journal cannot be read at all.
-pub fn thread(
-    reader: &Reader,
-    uids: &UidSet,
+/// A THREAD that is done, or partly done.
+pub struct Threading {
+    messages: Gathering,
     algorithm: ThreadAlgorithm,
     numbering: Numbering,
-    source: &Source,
-) -> Result<Vec<Thread>, Fault> {
-    let mut rows = Vec::new();
-    for seen in reader.messages(uids).filter(|seen| !seen.ghost) {
-        let glimpse = source.glance_for_order(seen.details)?;
-        let digest = glimpse.read().digest;
-        let number = match numbering {
-            Numbering::Seq => seen.seq.get(),
-            Numbering::Uid => Uid::get(seen.uid),
-        };
-        rows.push(Row {
-            number,
-            sent: sent(&seen, &digest),
-            subject: collation_key(digest.base_subject).into_owned(),
-            is_reply: digest.is_reply,
-            message_id: digest.message_id.map(str::to_owned),
-            references: digest.references.into_iter().map(str::to_owned).collect(),
-        });
+    rows: Vec<Row>,
+}
+
+/// What a THREAD found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Threaded {
+    /// Message numbers or UIDs as trees.
+    pub threads: Vec<Thread>,
+    /// As [`super::search::Found::damage`].
+    pub damage: Option<Fault>,
+}
+
+impl Threading {
+    /// The threads of what the search finds.
+    pub fn new(search: Search, algorithm: ThreadAlgorithm, numbering: Numbering) -> Self {
+        Self { messages: Gathering::new(search), algorithm, numbering, rows: Vec::new() }
     }
-    Ok(match algorithm {
-        ThreadAlgorithm::OrderedSubject => ordered_subject(&rows),
-        ThreadAlgorithm::References => references::references(&rows),
-    })
+}
+
+impl Work for Threading {
+    type Outcome = Threaded;
+
+    /// # Errors
+    /// The journal cannot be read at all.
+    fn advance(&mut self, turn: &mut Turn) -> Result<Option<Threaded>, Fault> {
+        let Self { rows, numbering, .. } = self;
+        let is_gathered = self.messages.advance(turn, true, |seen, digest| {
+            rows.push(Row {
+                number: numbering.of(seen.seq.get(), seen.uid.get()),
+                sent: sent(seen, digest),
+                subject: collation_key(digest.base_subject).into_owned(),
+                is_reply: digest.is_reply,
+                message_id: digest.message_id.map(str::to_owned),
+                references: digest.references.iter().map(|id| (*id).to_owned()).collect(),
+            });
+        })?;
+        // Threading cannot be cut in two.
+        if !is_gathered || turn.is_too_short_for((self.rows.len() * size_of::<Row>()) as u64) {
+            return Ok(None);
+        }
+        let threads = match self.algorithm {
+            ThreadAlgorithm::OrderedSubject => ordered_subject(&self.rows),
+            ThreadAlgorithm::References => references::references(&self.rows),
+        };
+        Ok(Some(Threaded { threads, damage: self.messages.damage() }))
+    }
 }
 
 /// ORDEREDSUBJECT: the messages of one base subject are a thread; the first sent is its root and all others are replies to it.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::header::fields;
-use super::search::{decoded, folded};
+use super::needle::folded;
+use super::search::decoded;
 use super::subject::base_subject;
 use super::{Address, Envelope};
 use crate::date::InternalDate;

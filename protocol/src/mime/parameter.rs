@@ -2,6 +2,8 @@
 //! 2231's
 //! asterisks too: BODYSTRUCTURE gives them to the client, who decodes.
 
+use mail_parser::decoders::charsets::map::charset_decoder;
+
 use super::Parameters;
 
 /// The most parameters that are kept of one field.
@@ -190,6 +192,20 @@ pub(super) fn parameter(parameters: &Parameters, name: &str) -> Option<Vec<u8>> 
     }
     pieces.sort_by_key(|(index, _)| *index);
     (!pieces.is_empty()).then(|| pieces.into_iter().flat_map(|(_, value)| value).collect())
+}
+
+/// A parameter that RFC 2231 encoded (`name*` or `name*0*`), decoded from its charset; `None` where it stands as it is.
+pub(super) fn encoded_text(parameters: &Parameters, name: &str) -> Option<String> {
+    let is_first = |attribute: &str| {
+        attribute.split_once('*').is_some_and(|(stem, rest)| stem.eq_ignore_ascii_case(name) && matches!(rest, "" | "0" | "0*"))
+    };
+    let (_, first) = parameters.iter().find(|(attribute, _)| is_first(attribute))?;
+    let charset = first.split(|byte| *byte == b'\'').next().unwrap_or_default();
+    let bytes = parameter(parameters, name)?;
+    Some(match charset_decoder(charset) {
+        Some(decode) => decode(&bytes),
+        None => String::from_utf8_lossy(&bytes).into_owned(),
+    })
 }
 
 fn percent_decoded(value: &[u8], has_charset: bool) -> Vec<u8> {

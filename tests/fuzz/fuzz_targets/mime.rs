@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use carillon_protocol::command::{Partial, Section, SectionText};
 use carillon_protocol::mime::{
-    BodyPart, PartContent, base_subject, body_range, body_text, decode_part, fields, header_length, message_ids, message_text,
-    section_bytes, sent_date, slice, summarise, without_nul,
+    BodyPart, Needle, PartContent, Window, base_subject, body_range, decode_part, field_text, fields, folded, header_length,
+    message_ids, section_bytes, sent_date, slice, summarise, texts, without_nul,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -19,7 +19,7 @@ fuzz_target!(|input: (u32, &[u8])| {
     let part: Vec<u32> = (0..seed % 4).map(|level| (seed >> (4 + 4 * level)) % 8).collect();
     let partial = (seed % 3 == 0).then(|| Partial { first: seed, count: seed >> 8 });
     let names = vec!["subject".to_owned(), "to".to_owned()];
-    let texts = [
+    let sections = [
         None,
         Some(SectionText::Mime),
         Some(SectionText::Header),
@@ -27,15 +27,29 @@ fuzz_target!(|input: (u32, &[u8])| {
         Some(SectionText::HeaderFields(names.clone())),
         Some(SectionText::HeaderFieldsNot(names)),
     ];
-    for text in texts {
+    for text in sections {
         let found = section_bytes(&message, structure, &Section { part: part.clone(), text }, partial);
         assert!(found.is_none_or(|found| found.len() <= bytes.len() + 2));
     }
-    let decoded: usize = body_text(bytes, structure).chain(message_text(bytes, structure)).map(|text| text.len()).sum();
-    // Each octet is decoded once for the body and once for the whole, and no charset makes more than some characters of one octet.
+    let mut decoded = 0;
+    for text in texts(structure) {
+        let text = text.read(bytes);
+        decoded += text.len();
+        // Window by window as much is found as in the whole.
+        let end = text.char_indices().rev().nth(5).and_then(|(place, _)| text.get(place..)).unwrap_or_default();
+        let (needle, mut window, mut is_found) = (Needle::new(end), Window::default(), false);
+        while {
+            let is_more = window.advance(&text, needle.length());
+            is_found |= needle.is_in(&window);
+            is_more
+        } {}
+        assert_eq!(is_found, folded(&text).contains(&*folded(end)));
+    }
+    // Each octet is decoded once, as a part's or as a header's, and no charset makes more than some characters of one octet.
     assert!(decoded <= 64 * bytes.len() + 4096, "{decoded} octets of text out of {}", bytes.len());
     for field in fields(bytes) {
         let value = field.unfolded();
+        let _ = field_text(&field);
         let _ = (sent_date(&value), message_ids(&value).count());
         base_subject(&String::from_utf8_lossy(&value));
     }

@@ -21,6 +21,7 @@ pub async fn append(session: &mut Session, name: &MailboxName, messages: Vec<App
         return Err(Fault::Bug("a message of APPEND is not where it was announced").into());
     }
     let now = session.doors.core.clock.seconds();
+    let octets = messages.iter().map(|message| message.literal.length).sum();
     let mut arrivals = Vec::with_capacity(messages.len());
     for (message, arrived) in messages.into_iter().zip(arrived.drain(..)) {
         if message.literal.length == 0 {
@@ -42,7 +43,7 @@ pub async fn append(session: &mut Session, name: &MailboxName, messages: Vec<App
         });
     }
     let source = session.doors.core.source.clone();
-    let prepared = session.doors.core.placement.run(move || arrival::prepare_all(&source, arrivals)).await??;
+    let prepared = session.doors.core.placement.run_for(octets, move || arrival::prepare_all(&source, arrivals)).await??;
     let count = prepared.len() as u64;
     let handle = session.open(target).await.map_err(missing_target)?;
     let changed = session.change(handle, Change::Append(prepared)).await.map_err(missing_target)?;

@@ -11,6 +11,7 @@ use super::super::state::Session;
 use super::super::view::Mode;
 use crate::mailbox::requests::Change;
 use crate::refusal::{Fault, Refusal};
+use crate::turn::Turn;
 
 /// Encoded responses of one job in the pool: so much memory a FETCH of any size holds, and one message more.
 const BATCH_BYTES: usize = 256 << 10;
@@ -78,8 +79,8 @@ async fn stream(session: &mut Session, plan: &Plan, uids: &UidSet) -> Result<(Op
         let reader = session.selected()?.view.reader();
         let source = session.doors.core.source.clone();
         let (plan, format) = (plan.clone(), session.connection.format());
-        let job = move || fetch::encode_batch(&reader, &rest, &plan, &source, format, BATCH_BYTES);
-        let batch = session.doors.core.placement.run(job).await?;
+        let job = move |turn: &mut Turn| fetch::encode_batch(&reader, &rest, &plan, &source, format, (BATCH_BYTES, turn));
+        let batch = session.turn(job).await?;
         session.connection.send_encoded(batch.encoded).await?;
         if let Some(farewell) = session.bells.farewell() {
             return Err(Ending::Bye(farewell));

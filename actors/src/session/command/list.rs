@@ -4,7 +4,7 @@ use carillon_protocol::command::{ListKind, SearchKey};
 use carillon_protocol::response::{ListEntry, ListName, Untagged};
 
 use super::super::reply::{self, Ending, Reply};
-use super::super::search::{self, Found};
+use super::super::search::{Found, Query, Search};
 use super::super::state::Session;
 use super::super::view::{Mode, View};
 use super::search::conclude;
@@ -56,16 +56,14 @@ pub async fn scan(session: &mut Session, reference: &str, pattern: &str, text: S
             session.tell(&Untagged::List(entry));
             session.connection.relieve().await?;
         }
-        if let Some(farewell) = session.bells.farewell() {
-            return Err(Ending::Bye(farewell));
-        }
+        session.pause().await?;
     }
     conclude("Scanned", damage)
 }
 
-async fn matches(session: &Session, mailbox: MailboxId, look: Look, text: String) -> Result<Found, Ending> {
+async fn matches(session: &mut Session, mailbox: MailboxId, look: Look, text: String) -> Result<Found, Ending> {
     let view = View::new(mailbox, Mode::ReadOnly, look);
-    let key = search::bind(&SearchKey::Text(text), &view)?;
-    let (reader, source) = (view.reader(), session.doors.core.source.clone());
-    Ok(session.doors.core.placement.run(move || search::search(&reader, &key, &source)).await??)
+    let query = Query::bind(&SearchKey::Text(text), &view)?;
+    let search = Search::for_one(view.reader(), query, session.doors.core.source.clone());
+    session.in_turns(search).await
 }

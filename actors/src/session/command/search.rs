@@ -3,55 +3,44 @@
 use carillon_protocol::command::{SearchKey, SortCriterion, ThreadAlgorithm};
 use carillon_protocol::number::Uid;
 use carillon_protocol::response::Untagged;
-use carillon_protocol::set::{Numbering, UidSet};
+use carillon_protocol::set::Numbering;
 
-use super::super::message::Source;
-use super::super::reader::Reader;
 use super::super::reply::{self, Ending, Reply};
-use super::super::search::{self, BoundKey};
+use super::super::search::{Query, Search};
+use super::super::sort::Sort;
 use super::super::state::Session;
-use super::super::{sort, thread};
+use super::super::thread::Threading;
 use crate::refusal::Fault;
 
 /// SEARCH.
 pub async fn search(session: &mut Session, numbering: Numbering, key: SearchKey) -> Reply {
-    let (key, reader) = bind(session, &key)?;
-    let found: Result<_, Fault> = in_pool(session, reader, move |reader, source| {
-        let found = search::search(reader, &key, source)?;
-        Ok((numbers(reader, numbering, &found.uids), found.damage))
-    })
-    .await?;
-    let (numbers, damage) = found?;
+    let search = bind(session, &key)?;
+    let reader = session.selected()?.view.reader();
+    let found = session.in_turns(search).await?;
+    let count = usize::try_from(found.uids.len()).unwrap_or(usize::MAX);
+    let numbers = move || match numbering {
+        Numbering::Uid => found.uids.iter().map(Uid::get).collect(),
+        Numbering::Seq => reader.messages(&found.uids).map(|seen| seen.seq.get()).collect(),
+    };
+    let numbers = session.compute(count, numbers).await?;
     session.tell(&Untagged::Search(numbers));
-    conclude("Searched", damage)
+    conclude("Searched", found.damage)
 }
 
 /// SORT.
-pub async fn sort(session: &mut Session, numbering: Numbering, criteria: Vec<SortCriterion>, key: SearchKey) -> Reply {
-    let (key, reader) = bind(session, &key)?;
-    let sorted: Result<_, Fault> = in_pool(session, reader, move |reader, source| {
-        let found = search::search(reader, &key, source)?;
-        let sorted = sort::sort(reader, &found.uids, &criteria, source)?;
-        let numbers = sorted.into_iter().filter_map(|uid| number(reader, numbering, uid)).collect();
-        Ok((numbers, found.damage))
-    })
-    .await?;
-    let (numbers, damage) = sorted?;
-    session.tell(&Untagged::Sort(numbers));
-    conclude("Sorted", damage)
+pub async fn sort(session: &mut Session, numbering: Numbering, criteria: &[SortCriterion], key: SearchKey) -> Reply {
+    let search = bind(session, &key)?;
+    let sorted = session.in_turns(Sort::new(search, criteria, numbering)).await?;
+    session.tell(&Untagged::Sort(sorted.numbers));
+    conclude("Sorted", sorted.damage)
 }
 
 /// THREAD.
 pub async fn thread(session: &mut Session, numbering: Numbering, algorithm: ThreadAlgorithm, key: SearchKey) -> Reply {
-    let (key, reader) = bind(session, &key)?;
-    let threads: Result<_, Fault> = in_pool(session, reader, move |reader, source| {
-        let found = search::search(reader, &key, source)?;
-        Ok((thread::thread(reader, &found.uids, algorithm, numbering, source)?, found.damage))
-    })
-    .await?;
-    let (threads, damage) = threads?;
-    session.tell(&Untagged::Thread(threads));
-    conclude("Threaded", damage)
+    let search = bind(session, &key)?;
+    let threaded = session.in_turns(Threading::new(search, algorithm, numbering)).await?;
+    session.tell(&Untagged::Thread(threaded.threads));
+    conclude("Threaded", threaded.damage)
 }
 
 /// What was found is told in any case; messages that could not be read are not passed over in silence.
@@ -59,31 +48,9 @@ pub(super) fn conclude(text: &str, damage: Option<Fault>) -> Reply {
     damage.map_or_else(|| Ok(reply::ok(text)), |fault| Err(fault.into()))
 }
 
-/// The key with its sets resolved as this client numbers messages now, and what it may see.
-fn bind(session: &mut Session, key: &SearchKey) -> Result<(BoundKey, Reader), Ending> {
-    let view = &session.selected()?.view;
-    Ok((search::bind(key, view)?, view.reader()))
-}
-
-async fn in_pool<T: Send + 'static>(
-    session: &Session,
-    reader: Reader,
-    job: impl FnOnce(&Reader, &Source) -> T + Send + 'static,
-) -> Result<T, Fault> {
+/// The search with its sets resolved as this client numbers messages now, over what it may see.
+fn bind(session: &mut Session, key: &SearchKey) -> Result<Search, Ending> {
     let source = session.doors.core.source.clone();
-    session.doors.core.placement.run(move || job(&reader, &source)).await
-}
-
-fn number(reader: &Reader, numbering: Numbering, uid: Uid) -> Option<u32> {
-    match numbering {
-        Numbering::Uid => Some(uid.get()),
-        Numbering::Seq => reader.message(uid).map(|seen| seen.seq.get()),
-    }
-}
-
-fn numbers(reader: &Reader, numbering: Numbering, uids: &UidSet) -> Vec<u32> {
-    match numbering {
-        Numbering::Uid => uids.iter().map(Uid::get).collect(),
-        Numbering::Seq => reader.messages(uids).map(|seen| seen.seq.get()).collect(),
-    }
+    let view = &session.selected()?.view;
+    Ok(Search::new(view.reader(), Query::bind(key, view)?, source))
 }

@@ -140,6 +140,54 @@ fn a_long_fetch_is_broken_off_between_two_messages() {
     });
 }
 
+/// A server where every job takes a second, a client that searches, for some forty turns, and when that began.
+async fn searching(commands: &str) -> (World, Client, tokio::time::Instant) {
+    let world = World::with(Limits::default(), Placement::one_thread_paced(|| Duration::from_secs(1)));
+    world.fill("INBOX", 2_500).await;
+    let mut client = world.select().await;
+    client.send(commands).await;
+    (world, client, tokio::time::Instant::now())
+}
+
+#[test]
+fn a_long_search_is_broken_off_between_two_messages() {
+    simulate(async {
+        for command in ["SEARCH DELETED", "SORT (SUBJECT) UTF-8 ALL", "THREAD REFERENCES UTF-8 ALL", "SCAN \"\" * nothing"] {
+            let (world, mut client, _) = searching(&format!("a {command}\r\n")).await;
+            pass(15).await;
+            world.kick_all().await;
+            let begun = tokio::time::Instant::now();
+            client.until("* BYE An administrator").await;
+            assert!(begun.elapsed().as_secs() < 2, "{command}: {:?}", begun.elapsed());
+        }
+    });
+}
+
+#[test]
+fn nothing_is_searched_for_a_client_that_is_gone() {
+    simulate(async {
+        let (world, client, _) = searching(&"a SEARCH DELETED\r\n".repeat(5)).await;
+        pass(2).await;
+        drop(client);
+        pass(10).await;
+        assert!(world.sessions().await.is_empty());
+    });
+}
+
+#[test]
+fn who_waits_for_a_search_is_not_forgotten() {
+    simulate(async {
+        let (_world, mut client, begun) = searching("a SEARCH DELETED\r\n").await;
+        let lines = client.until("a OK").await;
+        let signs = lines.iter().filter(|line| line.starts_with("* OK Still")).count() as u64;
+        let turns = begun.elapsed().as_secs();
+        assert!(turns >= 39 && (turns / 6..=turns / 5).contains(&signs), "{signs} signs in {turns} s");
+        assert!(lines[lines.len() - 2].starts_with("* SEARCH 1 2 3 "));
+        // What takes no long time is answered without.
+        assert_eq!(client.ok("SEARCH 1:60").await.len(), 1);
+    });
+}
+
 #[test]
 fn a_failed_login_is_answered_after_the_same_time_whatever_the_hash_took() {
     for milliseconds in [0, 20, 200] {

@@ -9,7 +9,7 @@ use crate::testing::{author, simulate};
 
 impl World {
     /// So many messages, which nobody can read, in one commit.
-    async fn fill(&self, mailbox: &str, count: u64) {
+    pub(super) async fn fill(&self, mailbox: &str, count: u64) {
         let messages = (0..count).map(|number| new_message(number, flags("\\Deleted"))).collect();
         self.mailbox(mailbox).await.change(author(1), Change::Append(messages)).await.unwrap();
     }

@@ -1,13 +1,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use carillon_protocol::command::SearchKey;
 use carillon_protocol::flag::FlagSet;
 use carillon_storage::MemoryJournal;
 use proptest::prelude::*;
 
 use super::*;
+use crate::session::message::Source;
+use crate::session::search::Query;
 use crate::session::testing::{Server, stored};
 use crate::session::view::Mode;
+use crate::turn::at_once;
 
 /// `id<ref,ref subject @sent`; subjects that begin with `re:` are replies.
 fn rows(lines: &[&str]) -> Vec<Row> {
@@ -150,9 +154,16 @@ fn messages_of_a_mailbox() {
     }
     server.expunge(&crate::session::testing::uids([4]));
     server.append(&FlagSet::new(), stored(&journal, b"Subject: last\r\n\r\n"));
-    let (reader, all) = (server.select(Mode::ReadOnly).reader(), UidSet::from_range(Uid::MIN, Uid::MAX));
+    let view = server.select(Mode::ReadOnly);
     let by = |algorithm, numbering| {
-        show(&thread(&reader, &all, algorithm, numbering, &Source::new(journal.clone(), 1 << 20)).unwrap())
+        let threading = || {
+            let query = Query::bind(&SearchKey::All, &view).unwrap();
+            Threading::new(Search::new(view.reader(), query, Source::new(journal.clone(), 1 << 20)), algorithm, numbering)
+        };
+        let threaded = at_once(threading()).unwrap();
+        let mut in_turns = threading();
+        assert_eq!((0..).find_map(|_| in_turns.advance(&mut Turn::of(1)).unwrap()), Some(threaded.clone()));
+        show(&threaded.threads)
     };
     assert_eq!(by(ThreadAlgorithm::References, Numbering::Seq), "(1 (2)(3))(4)");
     assert_eq!(by(ThreadAlgorithm::OrderedSubject, Numbering::Uid), "(1 (2)(3))(5)");
