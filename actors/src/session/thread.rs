@@ -9,6 +9,7 @@ use super::sort::{collation_key, sent};
 use crate::refusal::Fault;
 use crate::turn::{Turn, Work};
 
+mod links;
 mod references;
 
 /// A message as the algorithms see it. They take rows in the order of message numbers.

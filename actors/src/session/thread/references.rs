@@ -1,4 +1,4 @@
-//! THREAD=REFERENCES, step by step (RFC 5256 §3, REFERENCES). Links are made in a forest whose roots union-find knows, so that a loop is seen at once.
+//! THREAD=REFERENCES, step by step (RFC 5256 §3, REFERENCES).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,89 +6,44 @@ use std::collections::hash_map::Entry;
 use carillon_protocol::response::Thread;
 
 use super::Row;
+use super::links::Links;
 
 /// The threads of rows.
 pub(super) fn references(rows: &[Row]) -> Vec<Thread> {
-    let mut forest = pruned(rows, &Links::of(rows));
+    let mut forest = pruned(rows, &linked(rows));
     forest.sort_children_of_dummies();
     forest.gather_subjects();
     forest.sort_siblings();
     forest.into_threads()
 }
 
-/// Step 1: who is whose child. The first nodes are the rows; those behind stand for messages that are only referred to.
-struct Links {
-    parents: Vec<Option<usize>>,
-    /// Union-find over trees: towards the representative, and for that the tree's root.
-    leaders: Vec<usize>,
-    roots: Vec<usize>,
-}
-
-impl Links {
-    fn of(rows: &[Row]) -> Self {
-        let mut links = Self { parents: Vec::new(), leaders: Vec::new(), roots: Vec::new() };
-        let mut nodes: HashMap<&str, usize> = HashMap::new();
-        for (index, row) in rows.iter().enumerate() {
-            links.add();
-            // Of several messages with one id it is the first one's; the others are as if they had one of their own.
-            if let Some(Entry::Vacant(entry)) = row.message_id.as_deref().map(|id| nodes.entry(id)) {
-                entry.insert(index);
-            }
-        }
-        for (index, row) in rows.iter().enumerate() {
-            let mut parent = None;
-            for id in &row.references {
-                let node = *nodes.entry(id).or_insert_with(|| links.add());
-                // A: but a message's parent is for its own References to say, when it is its turn; this row's is said below (B).
-                // Links that others would give it before are broken then in any case.
-                let is_open = links.parents.get(node).is_some_and(Option::is_none) && (node < index || node >= rows.len());
-                if let Some(parent) = parent.filter(|_| is_open) {
-                    links.link(parent, node);
-                }
-                parent = Some(node);
-            }
-            if let Some(parent) = parent {
-                links.link(parent, index);
-            }
-        }
-        links
-    }
-
-    fn add(&mut self) -> usize {
-        let node = self.parents.len();
-        self.parents.push(None);
-        self.leaders.push(node);
-        self.roots.push(node);
-        node
-    }
-
-    /// Makes `child`, which has no parent, a child of `parent`, unless that made a loop.
-    fn link(&mut self, parent: usize, child: usize) {
-        let (above, below) = (self.leader(parent), self.leader(child));
-        // Two nodes are in one tree only if the child, being its root, is above the parent.
-        if above == below {
-            return;
-        }
-        if let (Some(slot), Some(leader)) = (self.parents.get_mut(child), self.leaders.get_mut(below)) {
-            *slot = Some(parent);
-            *leader = above;
+/// Step 1, by its letter: the parent of each node. The first nodes are the rows; those behind stand for messages that are only referred to.
+fn linked(rows: &[Row]) -> Vec<Option<usize>> {
+    let (mut links, mut nodes) = (Links::default(), HashMap::<&str, usize>::new());
+    for row in rows {
+        let node = links.add();
+        // Of several messages with one id it is the first one's; the others are as if they had one of their own.
+        if let Some(Entry::Vacant(entry)) = row.message_id.as_deref().map(|id| nodes.entry(id)) {
+            entry.insert(node);
         }
     }
-
-    /// With path halving: near O(1).
-    fn leader(&mut self, mut node: usize) -> usize {
-        loop {
-            let next = self.leaders.get(node).copied().unwrap_or(node);
-            if next == node {
-                return node;
+    for (index, row) in rows.iter().enumerate() {
+        let mut parent = None;
+        // A: each reference is the parent of the next. Who has a parent keeps it.
+        for id in &row.references {
+            let node = *nodes.entry(id).or_insert_with(|| links.add());
+            if let Some(parent) = parent.filter(|_| !links.has_parent(node)) {
+                links.link(parent, node);
             }
-            let beyond = self.leaders.get(next).copied().unwrap_or(next);
-            if let Some(leader) = self.leaders.get_mut(node) {
-                *leader = beyond;
-            }
-            node = beyond;
+            parent = Some(node);
+        }
+        // B: the last is the parent of the message, whatever others said before.
+        links.cut(index);
+        if let Some(parent) = parent {
+            links.link(parent, index);
         }
     }
+    links.into_parents()
 }
 
 /// A node of the result: a message, or at the top a dummy that holds siblings together.
@@ -106,14 +61,14 @@ struct Forest<'a> {
 }
 
 /// Steps 2 and 3: dummies without message go and their children take their place, but at the top a dummy stays if it has several.
-fn pruned<'a>(rows: &'a [Row], links: &Links) -> Forest<'a> {
-    let tops = nearest_messages(rows.len(), &links.parents);
+fn pruned<'a>(rows: &'a [Row], parents: &[Option<usize>]) -> Forest<'a> {
+    let tops = nearest_messages(rows.len(), parents);
     let mut forest = Forest { rows, nodes: Vec::with_capacity(rows.len()) };
     forest.nodes.extend((0..rows.len()).map(|row| Node { row: Some(row), ..Node::default() }));
     let mut groups: HashMap<usize, Vec<usize>> = HashMap::new();
     let mut order = Vec::new();
     for row in 0..rows.len() {
-        match links.parents.get(row).copied().flatten().and_then(|parent| tops.get(parent).copied()) {
+        match parents.get(row).copied().flatten().and_then(|parent| tops.get(parent).copied()) {
             None => forest.set_root(row),
             Some(top) if top < rows.len() => forest.add_child(top, row),
             Some(top) => {

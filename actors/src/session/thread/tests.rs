@@ -77,8 +77,8 @@ fn a_messages_own_references_win_over_those_of_others() {
 fn loops_are_not_made() {
     assert_eq!(threaded(&["a<b", "b<a"]), "(2 (1))");
     assert_eq!(threaded(&["a<a"]), "(1)");
-    // The RFC's letter leaves b alone here: it looks at a link that c's own turn breaks.
-    assert_eq!(threaded(&["a<b,c", "b<c", "c<a"]), "(3 (1)(2))");
+    // What a says of c is in the way of b's own word, though c's own turn takes it back: so says the RFC's letter.
+    assert_eq!(threaded(&["a<b,c", "b<c", "c<a"]), "(2)(3 (1))");
     assert_eq!(threaded(&["a<b,b,b"]), "(1)");
 }
 
@@ -211,15 +211,11 @@ fn parents_of(threads: &[Thread]) -> BTreeMap<u32, Option<u32>> {
 }
 
 proptest! {
-    /// Where references do not contradict each other in a circle, the links are those of the RFC's own procedure.
+    /// The links are those of the RFC's own procedure, however the references contradict each other.
     #[test]
-    fn links_are_the_rfcs(shape in prop::collection::vec((0u32..12, prop::collection::vec(0u32..12, 0..4)), 0..10)) {
+    fn links_are_the_rfcs(shape in prop::collection::vec((0u32..9, prop::collection::vec(0u32..12, 0..5)), 0..10)) {
         let mut rows: Vec<Row> = Vec::new();
         for (id, references) in shape {
-            // Ancestors have smaller ids: no circle.
-            let mut references: Vec<u32> = references.into_iter().filter(|reference| *reference < id).collect();
-            references.sort_unstable();
-            references.dedup();
             let message_id = Some(id.to_string());
             if !rows.iter().any(|row| row.message_id == message_id) {
                 let number = u32::try_from(rows.len()).unwrap() + 1;
