@@ -18,7 +18,7 @@ mod transfer;
 
 use serde::{Deserialize, Serialize};
 
-pub use digest::{Digest, MAX_REFERENCES, message_ids, sent_date};
+pub use digest::{Digest, message_ids, sent_date};
 pub use glance::{Excerpt, Glance};
 pub use header::{Field, FieldFilter, fields, filter_fields, header_length, unfold};
 pub use needle::{Needle, Window, folded};

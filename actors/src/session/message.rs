@@ -13,7 +13,10 @@ use crate::mailbox::event::Details;
 use crate::refusal::Fault;
 
 /// The form of what is cached: another number where [`Summary`] or what it says of a message changes.
-const CACHE_VERSION: u8 = 2;
+const CACHE_VERSION: u8 = 3;
+/// The longest summary that is cached, in octets: larger values make everything beside them in the log's store slow, and whoever sends a Subject of 30 MB shall
+/// not fill it. Of a message that needs more the glance alone is kept, which is bounded (some 20 KB), and the rest is read from the message when asked for.
+const LONGEST_CACHED: usize = 64 << 10;
 /// Fields that are about one delivery and say nothing about the envelope and the structure.
 const HARMLESS: [&str; 6] = ["Return-Path", "Delivered-To", "Received", "X-Original-To", "Envelope-To", "Received-SPF"];
 
@@ -87,11 +90,14 @@ impl Source {
     /// The message is damaged or cannot be read.
     pub fn content(&self, details: &Details) -> Result<Content, Fault> {
         let name = name(details);
-        let mut content = match self.kept(&name).and_then(|encoded| behind_front(&encoded)) {
-            Some(content) => content,
-            None => {
-                let (Summary { envelope, structure, .. }, _) = self.summarised(details, &name)?;
-                Content { envelope, structure }
+        let kept = self.kept(&name);
+        let mut content = match kept.as_deref().map(behind_front) {
+            Some(Rest::Content(content)) => *content,
+            Some(Rest::NotKept) => content_of(self.summarised(details, &name)?),
+            Some(Rest::Unreadable) | None => {
+                let summary = self.summarised(details, &name)?;
+                put_summary(self.journal.as_ref(), &name.hash, &summary);
+                content_of(summary)
             }
         };
         if name.prefix_length > 0 {
@@ -111,7 +117,7 @@ impl Source {
             None => {
                 let encoded = match self.kept(&name).and_then(|encoded| front_of(&encoded)) {
                     Some(encoded) => encoded,
-                    None => front_of(&self.summarised(details, &name)?.1).unwrap_or_default(),
+                    None => put_summary(self.journal.as_ref(), &name.hash, &self.summarised(details, &name)?).unwrap_or_default(),
                 };
                 self.glances.put(name.hash, Arc::clone(&encoded));
                 encoded
@@ -137,7 +143,7 @@ impl Source {
     /// The summary of a body that just arrived and is still in memory, kept for all who read it: what is new is asked for next.
     pub fn summarise_arrival(&self, hash: &BodyHash, body: &[u8]) -> Summary {
         let summary = summarise(body);
-        if let Some(glance) = front_of(&put_summary(self.journal.as_ref(), hash, &summary)) {
+        if let Some(glance) = put_summary(self.journal.as_ref(), hash, &summary) {
             self.glances.put(*hash, glance);
         }
         summary
@@ -153,12 +159,10 @@ impl Source {
         self.journal.cache(&cache_key(&name.hash)).ok().flatten()
     }
 
-    /// Takes a message apart, and keeps its summary for all who read it.
-    fn summarised(&self, details: &Details, name: &Name) -> Result<(Summary, Bytes), Fault> {
+    /// Takes a message apart.
+    fn summarised(&self, details: &Details, name: &Name) -> Result<Summary, Fault> {
         let bytes = if name.hash == details.body { self.journal.body(details.body)? } else { self.bytes(details)? };
-        let summary = summarise(&bytes);
-        let encoded = put_summary(self.journal.as_ref(), &name.hash, &summary);
-        Ok((summary, encoded))
+        Ok(summarise(&bytes))
     }
 
     /// The whole message.
@@ -201,13 +205,13 @@ impl Source {
     }
 }
 
-/// Without what is put here the first reader computes it again.
-fn put_summary(journal: &dyn Journal, name: &BodyHash, summary: &Summary) -> Bytes {
-    let encoded = Bytes::from(codec::encode(summary).unwrap_or_default());
-    if !encoded.is_empty() {
-        let _ = journal.put_cache(vec![(cache_key(name), encoded.clone())]);
-    }
-    encoded
+/// Keeps a summary for all who read it, and gives its glance as it is encoded. Without what is put here the first reader computes it again.
+fn put_summary(journal: &dyn Journal, name: &BodyHash, summary: &Summary) -> Option<Arc<[u8]>> {
+    let encoded = Bytes::from(codec::encode(summary).ok()?);
+    let front = front_of(&encoded)?;
+    let kept = if encoded.len() > LONGEST_CACHED { encoded.slice(..front.len()) } else { encoded };
+    let _ = journal.put_cache(vec![(cache_key(name), kept)]);
+    Some(front)
 }
 
 /// The glance in an encoded summary; `None` where there is none.
@@ -216,10 +220,25 @@ fn front_of(encoded: &[u8]) -> Option<Arc<[u8]>> {
     encoded.get(..length).map(Arc::from)
 }
 
-/// The rest of an encoded summary; `None` where it is none.
-fn behind_front(encoded: &[u8]) -> Option<Content> {
-    let (_, length) = codec::decode_front::<Glance<&str, &[u8]>>(encoded).ok()?;
-    codec::decode(encoded.get(length..)?).ok()
+/// What stands behind the glance in what is kept of a summary.
+enum Rest {
+    Content(Box<Content>),
+    /// It was too long.
+    NotKept,
+    Unreadable,
+}
+
+fn behind_front(kept: &[u8]) -> Rest {
+    let front = codec::decode_front::<Glance<&str, &[u8]>>(kept).ok();
+    match front.and_then(|(_, length)| kept.get(length..)) {
+        Some([]) => Rest::NotKept,
+        Some(rest) => codec::decode(rest).map_or(Rest::Unreadable, |content| Rest::Content(Box::new(content))),
+        None => Rest::Unreadable,
+    }
+}
+
+fn content_of(Summary { envelope, structure, .. }: Summary) -> Content {
+    Content { envelope, structure }
 }
 
 /// A body has one summary, whatever harmless prefixes its copies have; where prefix and body change each other's meaning, both have one together.
@@ -338,6 +357,42 @@ mod tests {
                 let expected = message.get(from..to).unwrap_or_default();
                 assert_eq!(source.range(&details, start as u64..end as u64).unwrap(), expected, "{start}..{end}");
             }
+        }
+    }
+
+    /// A sender decides how long a field is, not how much of it is kept.
+    #[test]
+    fn what_is_kept_of_a_message_is_bounded() {
+        let long = "x\u{1fb7} ".repeat(1 << 17);
+        let addresses = "\"A name\" <a@b.example>,\r\n ".repeat(5_000);
+        let ids = "<some-id@example.org>\r\n ".repeat(5_000);
+        for (field, value) in [
+            ("Subject", &long),
+            ("From", &long),
+            ("Message-ID", &long),
+            ("References", &ids),
+            ("In-Reply-To", &ids),
+            ("Content-Description", &long),
+            ("Content-Type", &format!("text/plain; name=\"{long}\"")),
+            ("Date", &long),
+            ("X-Any", &long),
+            ("Cc", &addresses),
+        ] {
+            let message = format!("{field}: {value}x\r\nTo: a@b\r\n\r\nbody\r\n");
+            let journal = Arc::new(MemoryJournal::new());
+            let source = Source::new(journal.clone(), 1 << 20);
+            source.summarise_arrival(&BodyHash::of(message.as_bytes()), message.as_bytes());
+            let kept = || journal.cache(&cache_key(&BodyHash::of(message.as_bytes()))).unwrap().unwrap();
+            let before = kept();
+            assert!(before.len() <= LONGEST_CACHED, "{field}: {}", before.len());
+            assert!(front_of(&before).unwrap().len() <= 20_000, "{field}");
+            let (details, expected) = (with_prefix(&journal, "", message.as_bytes()), summarise(message.as_bytes()));
+            for source in [source, Source::new(journal.clone(), 0)] {
+                let Content { envelope, structure } = source.content(&details).unwrap();
+                assert!(envelope == expected.envelope && structure == expected.structure, "{field} is given as it is");
+                assert_eq!(source.glance(&details).unwrap().header_length(), expected.glance.header_length);
+            }
+            assert_eq!(kept(), before, "it is not put again");
         }
     }
 

@@ -1,5 +1,7 @@
 //! What SORT, THREAD and the SENT keys of SEARCH ask of a message (RFC 5256), small enough to be kept for every message.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 use super::header::fields;
@@ -9,10 +11,17 @@ use super::subject::base_subject;
 use super::{Address, Envelope};
 use crate::date::InternalDate;
 
-/// The most References that are kept: the newest, which are the nearest ancestors.
-pub const MAX_REFERENCES: usize = 1000;
-/// The longest message id that is kept, in octets; a longer one counts as none.
-const LONGEST_ID: usize = 2000;
+/// The longest message id that is kept, in octets; a longer one counts as none: no line of a message has more than 998 (RFC 5322 §2.1.1), and an id stands
+/// in one, between angle brackets.
+const LONGEST_ID: usize = 996;
+/// The most References that are kept beside the oldest: the nearest say where a message belongs, and THREAD holds those of all messages in memory.
+const MOST_REFERENCES: usize = 100;
+/// The most octets of them: ids of the usual length all fit, and a mailbox of such messages stays readable from memory.
+const MOST_REFERENCE_OCTETS: usize = 8 << 10;
+/// The longest text that is compared, in octets: longer than a line may be is nobody's name or subject.
+const LONGEST_TEXT: usize = 998;
+/// The octets of a field that such a text is taken from: encoded words may be ten times as long as what they say.
+const MOST_OF_FIELD: usize = 16 << 10;
 
 /// The sort and thread keys of a message. Texts are decoded and folded ([`folded`]), so that they compare as they stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,40 +40,73 @@ pub struct Digest<Text = String> {
     pub cc: Text,
     /// The normalised message id.
     pub message_id: Option<Text>,
-    /// The ancestors from the oldest to the parent: References, or the first id of In-Reply-To (RFC 5256 §3, REFERENCES step 1).
+    /// The ancestors from the oldest to the parent: References, or the first id of In-Reply-To (RFC 5256 §3, REFERENCES step 1). Of very many the oldest,
+    /// which names the thread, and the nearest.
     pub references: Vec<Text>,
 }
 
 impl Digest {
     /// The digest of a message with this header.
     pub(super) fn of(header: &[u8], envelope: &Envelope) -> Self {
-        let subject = base_subject(&decoded(envelope.subject.as_deref().unwrap_or_default()));
-        let mut references = Vec::new();
+        let subject = base_subject(&decoded(front(envelope.subject.as_deref())));
+        let mut ancestors = Ancestors::default();
         for field in fields(header).filter(|field| field.is("References")) {
-            references.extend(message_ids(field.value));
+            message_ids(field.value).for_each(|id| ancestors.add(id));
         }
-        if references.is_empty() {
-            references.extend(message_ids(envelope.in_reply_to.as_deref().unwrap_or_default()).next());
+        if ancestors.oldest.is_none() {
+            ancestors.oldest = message_ids(envelope.in_reply_to.as_deref().unwrap_or_default()).next();
         }
-        references.drain(..references.len().saturating_sub(MAX_REFERENCES));
         let message_id = message_ids(envelope.message_id.as_deref().unwrap_or_default()).next();
         Self {
             sent: sent_date(envelope.date.as_deref().unwrap_or_default()),
-            base_subject: folded(&subject.text).into_owned(),
+            base_subject: compared(&subject.text),
             is_reply: subject.is_reply,
             from: first_mailbox(&envelope.from),
             to: first_mailbox(&envelope.to),
             cc: first_mailbox(&envelope.cc),
             message_id,
-            references,
+            references: ancestors.oldest.into_iter().chain(ancestors.nearest).collect(),
+        }
+    }
+}
+
+/// Ancestors as they are read, the oldest first.
+#[derive(Default)]
+struct Ancestors {
+    oldest: Option<String>,
+    nearest: VecDeque<String>,
+    nearest_octets: usize,
+}
+
+impl Ancestors {
+    fn add(&mut self, id: String) {
+        if self.oldest.is_none() {
+            self.oldest = Some(id);
+            return;
+        }
+        self.nearest_octets += id.len();
+        self.nearest.push_back(id);
+        while self.nearest_octets > MOST_REFERENCE_OCTETS || self.nearest.len() > MOST_REFERENCES {
+            self.nearest_octets -= self.nearest.pop_front().map_or(self.nearest_octets, |id| id.len());
         }
     }
 }
 
 fn first_mailbox(addresses: &[Address]) -> String {
     // A group's name counts as its mailbox, as ENVELOPE shows it.
-    let mailbox = addresses.first().and_then(|address| address.mailbox.as_deref()).unwrap_or_default();
-    folded(&decoded(mailbox)).into_owned()
+    compared(&decoded(front(addresses.first().and_then(|address| address.mailbox.as_deref()))))
+}
+
+fn front(value: Option<&[u8]>) -> &[u8] {
+    let value = value.unwrap_or_default();
+    value.get(..MOST_OF_FIELD).unwrap_or(value)
+}
+
+/// A text as it is compared.
+fn compared(text: &str) -> String {
+    let mut text = folded(text).into_owned();
+    text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+    text
 }
 
 /// The moment in a Date field with its zone; an unknown or missing zone reads as UTC.
@@ -118,7 +160,8 @@ fn in_order(text: &str) -> String {
     words.join(" ")
 }
 
-/// The message ids in a field's value, without angle brackets, blanks and needless quotes (RFC 5256 §3: `"a"@b` is `a@b`).
+/// The message ids in a field's value, without angle brackets, blanks and needless quotes (RFC 5256 §3: `"a"@b` is `a@b`). Only `left@right` is one
+/// (RFC 5322 §3.6.4): `In-Reply-To: <yes>`, which people type, would make one thread of strangers.
 pub fn message_ids(value: &[u8]) -> impl Iterator<Item = String> {
     let mut rest = value;
     std::iter::from_fn(move || {
@@ -147,7 +190,8 @@ fn message_id(rest: &mut &[u8]) -> Option<String> {
             }
             b'>' if !in_quotes => {
                 *rest = rest.get(place + 1..)?;
-                let is_id = !id.is_empty() && id.len() <= LONGEST_ID;
+                let has_both_sides = id.contains(&b'@') && !id.starts_with(b"@") && !id.ends_with(b"@");
+                let is_id = has_both_sides && id.len() <= LONGEST_ID;
                 return is_id.then(|| String::from_utf8_lossy(&id).into_owned());
             }
             b' ' | b'\t' | b'\r' | b'\n' => {}
@@ -170,8 +214,10 @@ mod tests {
     fn ids_are_normalised() {
         // The example of RFC 5256 §3.
         assert_eq!(ids("<\"01KF8JCEOCBS0045PS\"@xxx.yyy.com>"), ids("<01KF8JCEOCBS0045PS@xxx.yyy.com>"));
-        assert_eq!(ids("<a@b> <c@\r\n d>(x)<e>"), ["a@b", "c@d", "e"]);
+        assert_eq!(ids("<a@b> <c@\r\n d>(x)<e@f>"), ["a@b", "c@d", "e@f"]);
         assert_eq!(ids("your mail of <a <b@c> <> d"), ["b@c"]);
+        assert_eq!(ids("<yes> <@> <a@> <@b> <> <no> <a@b@c> <a@@>"), ["a@b@c"]);
+        assert_eq!(ids(&format!("<{}@b> <{}@b>", "a".repeat(LONGEST_ID - 2), "c".repeat(LONGEST_ID - 1))).len(), 1);
         assert_eq!(ids("<a@b"), Vec::<String>::new());
         assert_eq!(ids(&"<".repeat(100_000)).len(), 0);
         assert_eq!(ids(&"<\"".repeat(100_000)).len(), 0);
@@ -211,5 +257,26 @@ mod tests {
         assert_eq!(digest.references, ["1@x", "2@x"]);
         let digest = crate::mime::summarise(b"In-Reply-To: text <3@x> <4@x>\r\n\r\n").glance.digest;
         assert_eq!(digest.references, ["3@x"]);
+    }
+
+    /// What a sender makes long stays short here; of the ancestors the oldest stays, which names the thread.
+    #[test]
+    fn digests_are_bounded() {
+        let ids = |count: u32| (0..count).map(|id| format!(" <{id}@example.org>\r\n")).collect::<String>();
+        let long = "\u{1fb7}\u{3c2}".repeat(1 << 20);
+        let header = format!("From: {long}\r\nTo: {long}\r\nCc: {long}\r\nSubject: {long}\r\nReferences:{}\r\n", ids(100_000));
+        let digest = crate::mime::summarise(header.as_bytes()).glance.digest;
+        for text in [&digest.from, &digest.to, &digest.cc, &digest.base_subject] {
+            assert!((LONGEST_TEXT - 8..=LONGEST_TEXT).contains(&text.len()), "{}", text.len());
+        }
+        assert_eq!(digest.references.len(), 1 + MOST_REFERENCES);
+        let nearest = (100_001 - digest.references.len()..100_000).map(|id| format!("{id}@example.org"));
+        assert_eq!(digest.references, std::iter::once("0@example.org".to_owned()).chain(nearest).collect::<Vec<_>>());
+        let long = (0..100).map(|id| format!(" <{id}@{}>\r\n", "x".repeat(900))).collect::<String>();
+        let digest = crate::mime::summarise(format!("References:{long}\r\n").as_bytes()).glance.digest;
+        assert_eq!(
+            digest.references.iter().map(|id| id.split_once('@').unwrap().0).collect::<Vec<_>>(),
+            ["0", "91", "92", "93", "94", "95", "96", "97", "98", "99"]
+        );
     }
 }
