@@ -128,8 +128,8 @@ fn fetching(items: Vec<FetchItem>) -> Job {
     Box::new(move |view, source| {
         let (reader, mut rest, mut octets) = (view.reader(), everything(), 0);
         while !rest.is_empty() {
-            let bounds = (BATCH_BYTES, &mut Turn::endless());
-            let batch = encode_batch(&reader, &rest, &plan, source, NameFormat::default(), bounds);
+            let turn = &mut Turn::endless();
+            let batch = encode_batch(&reader, &rest, &plan, source, NameFormat::default(), BATCH_BYTES, turn);
             assert!(batch.refusal.is_none(), "{:?}", batch.refusal);
             octets += batch.encoded.len();
             rest = batch.rest;

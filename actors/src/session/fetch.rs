@@ -122,7 +122,8 @@ pub fn encode_batch(
     plan: &Plan,
     source: &Source,
     format: NameFormat,
-    (max_bytes, turn): (usize, &mut Turn),
+    max_bytes: usize,
+    turn: &mut Turn,
 ) -> Batch {
     let mut batch = Batch::default();
     let mut flags = FlagsDatum { reader, made: None };

@@ -79,7 +79,7 @@ async fn stream(session: &mut Session, plan: &Plan, uids: &UidSet) -> Result<(Op
         let reader = session.selected()?.view.reader();
         let source = session.doors.core.source.clone();
         let (plan, format) = (plan.clone(), session.connection.format());
-        let job = move |turn: &mut Turn| fetch::encode_batch(&reader, &rest, &plan, &source, format, (BATCH_BYTES, turn));
+        let job = move |turn: &mut Turn| fetch::encode_batch(&reader, &rest, &plan, &source, format, BATCH_BYTES, turn);
         let batch = session.turn(job).await?;
         session.connection.send_encoded(batch.encoded).await?;
         if let Some(farewell) = session.bells.farewell() {

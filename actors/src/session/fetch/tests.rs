@@ -30,7 +30,7 @@ impl Fixture {
 
     fn batch(&mut self, uids: &UidSet, plan: &Plan, max_bytes: usize) -> Batch {
         let (view, source) = (self.server.select(Mode::ReadWrite), Source::new(self.journal.clone(), 1 << 20));
-        encode_batch(&view.reader(), uids, plan, &source, NameFormat::default(), (max_bytes, &mut Turn::endless()))
+        encode_batch(&view.reader(), uids, plan, &source, NameFormat::default(), max_bytes, &mut Turn::endless())
     }
 
     fn fetch(&mut self, items: &[FetchItem]) -> (String, Option<Refusal>) {
