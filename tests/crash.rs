@@ -2,12 +2,18 @@
 //! large that they are files of their own, segments are short and checkpoints frequent, so that all of these fall into the rounds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
 
+#[path = "simulation/audit.rs"]
+mod audit;
 #[path = "simulation/client.rs"]
 mod client;
 #[path = "simulation/ledger.rs"]
 mod ledger;
+#[path = "simulation/names.rs"]
+mod names;
 #[path = "simulation/people.rs"]
 mod people;
+#[path = "simulation/verdict.rs"]
+mod verdict;
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
@@ -19,10 +25,12 @@ use std::time::{Duration, Instant};
 
 use client::Client;
 use ledger::Ledger;
-use people::{Books, Life, administrator, audit, reader};
+use people::{Books, Life};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+/// Who works with mail in each round, beside the administrator of names.
+const READERS: u64 = 5;
 const BINARY: &str = env!("CARGO_BIN_EXE_carillon");
 
 /// A server over a data directory; killed when dropped.
@@ -93,14 +101,22 @@ fn verify(data: &Path) {
     assert!(output.status.success(), "log verify: {text}{trace}");
 }
 
-fn life(address: SocketAddr, books: &Books) -> Rc<Life> {
+fn life(address: SocketAddr, number: u64, books: &Books) -> Rc<Life> {
     let connect = move |name| -> people::Connecting {
         Box::pin(async move {
             let stream = tokio::net::TcpStream::connect(address).await.ok()?;
             Client::log_in(Box::new(stream), name).await
         })
     };
-    Rc::new(Life { connect: Box::new(connect), books: books.clone(), pause_microseconds: 3_000 })
+    Rc::new(Life {
+        connect: Box::new(connect),
+        books: books.clone(),
+        number,
+        spans: u32::MAX,
+        is_crowded: false,
+        pause_microseconds: 3_000,
+        insight: None,
+    })
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -108,19 +124,11 @@ fn block_on<F: Future>(future: F) -> F::Output {
     tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
-/// Everybody works until the server is gone.
-async fn work(life: Rc<Life>, round: u64) {
-    let dice = |who: u64| StdRng::seed_from_u64(round * 100 + who);
-    let mut people = vec![tokio::task::spawn_local(administrator(life.clone(), dice(0)))];
-    people.extend((1..6).map(|who| tokio::task::spawn_local(reader(life.clone(), who, dice(who)))));
-    for person in people {
-        person.await.unwrap();
-    }
-}
-
 /// Books in which every fifth message is large.
 fn books() -> Books {
-    Rc::new(RefCell::new(Ledger { longest_message_bytes: 1_200_000, ..Ledger::new() }))
+    let mut books = Ledger::new();
+    books.longest_message_bytes = 1_200_000;
+    Rc::new(RefCell::new(books))
 }
 
 /// What fell into the rounds: large bodies, and segments that were sealed.
@@ -146,11 +154,11 @@ fn round(number: u64, data: &Path, books: &Books, longest: u64, end: impl FnOnce
             std::thread::sleep(delay);
             end(server);
         });
-        block_on(work(life(address, books), number));
+        block_on(life(address, number, books).work(READERS, number));
     });
     verify(data);
     let server = Server::start(data);
-    block_on(audit(&life(server.address, books)));
+    assert!(block_on(life(server.address, number, books).look()).is_some(), "round {number}: the server cannot be read");
     server.kill();
     let complaints = complaints(books);
     assert!(complaints.is_empty(), "round {number}:\n{}", complaints.join("\n"));

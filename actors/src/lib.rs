@@ -4,6 +4,7 @@ pub mod account;
 pub mod arrival;
 pub mod clock;
 pub mod directory;
+mod discard;
 pub mod doorbell;
 pub mod fault;
 #[cfg(test)]

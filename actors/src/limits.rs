@@ -19,6 +19,9 @@ pub struct Limits {
     pub spool_bytes: u64,
     /// What is kept in memory of messages that were listed, sorted or searched, in bytes, over all mailboxes: some 60,000 messages in 64 MiB.
     pub glance_bytes: usize,
+    /// Events of one command, and of those that share a list of commits, in bytes: some 400,000 messages that are copied or moved. The journal takes 48 MiB in a
+    /// list; what is left is for the command's records in other logs.
+    pub change_bytes: usize,
     /// Mailboxes of one account.
     pub mailboxes: usize,
     /// Subscriptions of one account.
@@ -53,6 +56,7 @@ impl Default for Limits {
             literals_bytes_before_login: 8 << 10,
             spool_bytes: 64 << 10,
             glance_bytes: 64 << 20,
+            change_bytes: 46 << 20,
             mailboxes: 100_000,
             subscriptions: 100_000,
             keywords: 64,

@@ -21,7 +21,7 @@ pub enum Refusal {
     SpecialUse(&'static str),
     /// The selected mailbox is read-only.
     ReadOnly,
-    /// The mailbox holds no further keyword, account no further mailbox, or mailbox no further UID; what the limit is.
+    /// The mailbox holds no further keyword, account no further mailbox, mailbox no further UID, or the command changes too much at once; what the limit is.
     Limit(&'static str),
     /// A message is longer than the configured limit.
     TooBig,
@@ -50,6 +50,12 @@ pub enum Fault {
     Ending,
 }
 
+impl Refusal {
+    /// The command's events would never fit into one commit: [`change_bytes`](crate::limits::Limits::change_bytes).
+    pub const TOO_MUCH_AT_ONCE: Self =
+        Self::Limit("this is more than one command can change (some 400,000 messages); do it in parts");
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -73,7 +79,8 @@ impl From<AppendError> for Fault {
         match error {
             AppendError::DiskFull => Self::Unavailable("the disk is full".to_owned()),
             AppendError::Failed(reason) => Self::Unavailable(reason),
-            AppendError::TooLarge => Self::Unavailable("the change is too large for one commit".to_owned()),
+            // Whoever decides asks for less: `Limits::change_bytes`.
+            AppendError::TooLarge => Self::Bug("a list of commits is too large for the journal"),
             AppendError::Conflict { .. } => Self::Gone,
             AppendError::Unknown(_) => Self::Ending,
         }

@@ -12,7 +12,7 @@ use carillon_actors::mailbox::requests::{Change, NewMessage};
 use carillon_actors::refusal::{Fault, Refusal};
 use carillon_actors::server::Core;
 use carillon_protocol::mailbox_name::MailboxName;
-use carillon_storage::Author;
+use carillon_storage::{Author, CommitNumber};
 use serde::{Deserialize, Serialize};
 
 use super::{Item, keywords};
@@ -190,9 +190,10 @@ impl Writer {
             return Ok(());
         }
         self.author.command += 1;
+        let since = self.core.journal.store().newest_commit();
         let mut outcome = Ok(Vec::new());
         for _ in 0..ATTEMPTS {
-            outcome = self.append_once(name, messages.clone()).await;
+            outcome = self.append_once(name, messages.clone(), since).await;
             match &outcome {
                 // Somebody else used up the room for keywords meanwhile, or it is gone.
                 Err(Refusal::Limit(_) | Refusal::Fault(Fault::Gone)) => {}
@@ -205,11 +206,12 @@ impl Writer {
         Ok(())
     }
 
-    /// The messages that lost keywords, and which.
+    /// The messages that lost keywords, and which. `since` is the newest commit from before the batch.
     async fn append_once(
         &mut self,
         name: &MailboxName,
         mut messages: Numbered<NewMessage>,
+        since: CommitNumber,
     ) -> Result<Numbered<Vec<String>>, Refusal> {
         let mailbox = self.target(name).await?.mailbox;
         let handle = self.open(mailbox).await?;
@@ -219,7 +221,7 @@ impl Writer {
         match handle.change(self.author.clone(), Change::Append(messages)).await {
             // It may have been made: then it must not be made again.
             Err(Refusal::Fault(Fault::Gone)) => {
-                let record = self.core.journal.record_of(&self.author, mailbox.log(), snapshot.position()).await?;
+                let record = self.core.journal.record_of(&self.author, since, mailbox.log()).await?;
                 record.map(|_| lost).ok_or(Refusal::Fault(Fault::Gone))
             }
             outcome => outcome.map(|_| lost),

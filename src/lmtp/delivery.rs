@@ -90,12 +90,13 @@ impl Postman {
     /// Where the mailbox's actor died or retired meanwhile, the log says whether the delivery was made; if not, it is tried again: what is not in the log
     /// behind a death will not come into it. A folder that is deleted meanwhile leaves the message to INBOX.
     async fn deliver_one(&self, message: NewMessage, target: &Target, author: &Author) -> Result<(), Refusal> {
+        let since = self.office.core.journal.store().newest_commit();
         for _ in 0..ATTEMPTS {
             let mailbox = self.mailbox(target).await?;
             match mailbox.change(author.clone(), Change::Append(vec![message.clone()])).await {
                 Err(Refusal::NoSuchMailbox | Refusal::NoTargetMailbox) => {}
                 Err(Refusal::Fault(Fault::Gone)) => {
-                    if self.office.core.journal.record_of(author, mailbox.id().log(), 0).await?.is_some() {
+                    if self.office.core.journal.record_of(author, since, mailbox.id().log()).await?.is_some() {
                         return Ok(());
                     }
                 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture};
-use carillon_protocol::mailbox_name::MailboxName;
 use carillon_storage::{AppendError, Author, Committed};
 use tokio::sync::oneshot;
 
@@ -23,6 +22,7 @@ use super::state::State;
 use super::transfer::{self, Desk, Failure, Held};
 use crate::clock::Clock;
 use crate::directory::actor::DirectoryHandle;
+use crate::discard::discard;
 use crate::doorbell::Doorbell;
 use crate::id::{AccountId, Ids, MailboxId};
 use crate::journal::actor::JournalHandle;
@@ -33,6 +33,8 @@ use crate::mailbox::requests::{Retire, SubscriberId};
 use crate::placement::Place;
 use crate::refusal::{Fault, Refusal};
 
+/// Decisions about more names than this may take over 1 ms: they run in the pool.
+const LARGE_NAMES: usize = 100;
 /// The most wishes of one list.
 const LIST_WISHES: usize = 256;
 /// A snapshot is taken when more records than this lie behind the last one.
@@ -143,14 +145,37 @@ impl AccountActor {
                     {
                         wishes.push(wish);
                     }
-                    let draft = draft(self.state.clone(), wishes, &self.about);
-                    self.append(draft, context);
+                    self.decide(wishes, context);
                 }
             }
         }
     }
 
+    /// Decides a list: here where it is about few names, else in the pool.
+    fn decide(&mut self, wishes: Vec<Wish>, context: &mut Context<Self>) {
+        let names: usize = wishes.iter().map(|wish| wish.names(&self.state, LARGE_NAMES)).sum();
+        let (state, about) = (self.state.clone(), self.about.clone());
+        if names < LARGE_NAMES {
+            return self.append(draft(state, wishes, &about), context);
+        }
+        self.is_busy = true;
+        let placement = self.journal.placement().clone();
+        let run = wrap_future(async move { placement.run(move || draft(state, wishes, &about)).await });
+        context.spawn(run.map(|draft, actor: &mut Self, context: &mut Context<Self>| match draft {
+            Ok(draft) => {
+                actor.is_busy = false;
+                actor.append(draft, context);
+                actor.pump(context);
+            }
+            // As if it had panicked here.
+            Err(_) => context.stop(),
+        }));
+    }
+
     fn append(&mut self, mut draft: Draft, context: &mut Context<Self>) {
+        for wish in draft.rest.drain(..).rev() {
+            self.waiting.push_front(wish);
+        }
         let list = std::mem::take(&mut draft.list);
         if list.is_empty() {
             return self.answer(draft);
@@ -198,7 +223,8 @@ impl AccountActor {
 
     /// A new durable state: everybody may know.
     fn publish(&mut self, state: State, context: &mut Context<Self>) {
-        self.state = state;
+        let old = std::mem::replace(&mut self.state, state);
+        discard(self.journal.placement(), old.mailboxes(), old);
         tracing::debug!(name: "account.commit", account = %self.about.id, position = self.state.position());
         self.bells.retain(|_, bell| {
             bell.ring();
@@ -226,15 +252,13 @@ impl AccountActor {
             }
         };
         self.is_busy = true;
-        let (desk, position) = (self.desk(author, context), self.state.position());
-        let inbox = self.state.find(&MailboxName::inbox()).map(|entry| entry.mailbox);
+        let (desk, state) = (self.desk(author, context), self.state.clone());
+        let position = state.position();
         let run = async move {
-            let outcome = match (change, inbox) {
-                (Change::Rename { to, .. }, Some(inbox)) => transfer::rename_inbox(&desk, inbox, &to, position, &events).await,
-                (Change::Rename { .. }, None) => Err(Refusal::NoSuchMailbox.into()),
-                _ => transfer::delete(&desk, position, &events).await,
-            };
-            outcome.map(|held| (held, events))
+            match change {
+                Change::Rename { to, .. } => transfer::rename_inbox(&desk, &state, &to, events).await,
+                _ => transfer::delete(&desk, position, events).await,
+            }
         };
         context.spawn(wrap_future(run).map(move |outcome, actor: &mut Self, context: &mut Context<Self>| {
             actor.is_busy = false;

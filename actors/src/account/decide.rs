@@ -177,6 +177,22 @@ fn rename_inbox(state: &State, to: &MailboxName, context: &Context<'_>) -> Resul
     Ok(vec![AccountEvent::MailboxRenamed { moves: Vec::new(), created: creations.made, subscriptions: Vec::new() }])
 }
 
+/// The same where INBOX cannot be read: the mailbox itself gets the name, with all that is in it, and a new one becomes INBOX. [`decide`] has allowed the name.
+///
+/// # Errors
+/// [`Refusal::Limit`].
+pub fn replace_inbox(state: &State, to: &MailboxName, context: &Context<'_>) -> Result<Vec<AccountEvent>, Refusal> {
+    let inbox = MailboxName::inbox();
+    let mailbox = state.find(&inbox).map(|entry| entry.mailbox).ok_or(Refusal::NoSuchMailbox)?;
+    let moves = vec![Move { mailbox, from: inbox.clone(), to: to.clone() }];
+    let mut creations = Creations::new(state, context);
+    creations.add_superiors(to)?;
+    let created = std::mem::take(&mut creations.made);
+    creations.add(inbox, Vec::new())?;
+    let renamed = AccountEvent::MailboxRenamed { moves, created, subscriptions: Vec::new() };
+    Ok(std::iter::once(renamed).chain(creations.made.into_iter().map(AccountEvent::MailboxCreated)).collect())
+}
+
 /// One event moves the mailbox, all below it and all their subscriptions, or nothing.
 fn rename(state: &State, from: &MailboxName, to: &MailboxName, context: &Context<'_>) -> Result<Vec<AccountEvent>, Refusal> {
     if state.exists(from) == Existence::No {

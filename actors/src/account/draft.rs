@@ -41,6 +41,17 @@ pub(super) struct Wish {
 }
 
 impl Wish {
+    /// How many names have to be looked at for it; as many as `enough` are not counted on.
+    pub fn names(&self, state: &State, enough: usize) -> usize {
+        match &self.change {
+            Change::Rename { from, .. } => {
+                state.below(from).take(enough).count() + state.subscriptions_under(from).take(enough).count()
+            }
+            Change::Create { special_use, .. } if !special_use.is_empty() => state.mailboxes(),
+            _ => 1,
+        }
+    }
+
     /// Whether it changes a mailbox's log too: then it is a commit of its own, with a hold on that mailbox.
     pub fn needs_hold(&self) -> bool {
         match &self.change {
@@ -59,30 +70,56 @@ pub(super) struct Draft {
     pub list: CommitList,
     /// The answers then: refusals too, for they were decided on what went before.
     pub answers: Vec<(Answer, Result<(), Refusal>)>,
+    /// What did not fit into the list any more: it is for the next one.
+    pub rest: Vec<Wish>,
+    bytes: usize,
 }
 
-/// Decides wishes in order.
+/// Decides wishes in order, until the list has as many bytes of events as it may.
 pub(super) fn draft(state: State, wishes: Vec<Wish>, about: &About) -> Draft {
-    let mut draft = Draft { state, list: Vec::new(), answers: Vec::with_capacity(wishes.len()) };
-    for Wish { author, change, answer } in wishes {
-        let outcome = draft.take(author, &change, about);
-        draft.answers.push((answer, outcome));
+    let answers = Vec::with_capacity(wishes.len());
+    let mut draft = Draft { state, list: Vec::new(), answers, rest: Vec::new(), bytes: 0 };
+    let mut wishes = wishes.into_iter();
+    for wish in wishes.by_ref() {
+        match draft.take(&wish, about) {
+            Some(outcome) => draft.answers.push((wish.answer, outcome)),
+            None => {
+                draft.rest.push(wish);
+                break;
+            }
+        }
     }
+    draft.rest.extend(wishes);
     draft
 }
 
 impl Draft {
-    fn take(&mut self, author: Author, change: &Change, about: &About) -> Result<(), Refusal> {
-        let events = decide(&self.state, change, &about.context())?;
-        if events.is_empty() {
-            return Ok(());
-        }
+    /// What becomes of a wish; `None` where it must wait for the next list.
+    fn take(&mut self, wish: &Wish, about: &About) -> Option<Result<(), Refusal>> {
         let expected = self.state.position();
-        let records = records(about.id, expected, &events)?;
+        let decided = decide(&self.state, &wish.change, &about.context()).and_then(|events| {
+            let records = if events.is_empty() { Vec::new() } else { records(about.id, expected, &events)? };
+            Ok((events, records))
+        });
+        let (events, records) = match decided {
+            Ok((events, records)) => (events, records),
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        if records.is_empty() {
+            return Some(Ok(()));
+        }
+        let bytes = records.iter().map(|record| record.events.len()).sum::<usize>();
+        if bytes > about.limits.change_bytes {
+            return Some(Err(Refusal::TOO_MUCH_AT_ONCE));
+        }
+        if !self.list.is_empty() && self.bytes + bytes > about.limits.change_bytes {
+            return None;
+        }
+        self.bytes += bytes;
         for event in &events {
             self.state.apply(expected + 1, event);
         }
-        self.list.push(Commit { at: about.clock.microseconds(), author, records, bodies: Vec::new() });
-        Ok(())
+        self.list.push(Commit { at: about.clock.microseconds(), author: wish.author.clone(), records, bodies: Vec::new() });
+        Some(Ok(()))
     }
 }

@@ -44,8 +44,10 @@ pub enum Change {
 pub struct Transferred {
     /// The target's UIDVALIDITY.
     pub uid_validity: UidValidity,
-    /// The UIDs in the source and in the target, pairwise, ascending. Messages that were gone are not there.
-    pub moved: Vec<(Uid, Uid)>,
+    /// The UIDs in the source. Messages that were gone are not there.
+    pub from: UidSet,
+    /// The UIDs in the target, pairwise: both ascend.
+    pub to: UidSet,
 }
 
 /// What STATUS tells of a mailbox.

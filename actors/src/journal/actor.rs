@@ -7,7 +7,7 @@ use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
 use carillon_storage::codec::CodecError;
 use carillon_storage::{
-    AppendError, Author, BodySource, Commit, CommitList, Committed, Journal, LogId, Position, ReadError, Record,
+    AppendError, Author, BodySource, Commit, CommitList, CommitNumber, Committed, Journal, LogId, Position, ReadError, Record,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -21,6 +21,8 @@ use crate::refusal::Fault;
 const GROUP_LISTS: usize = 1024;
 /// A group takes no further list once its bodies and events hold this many bytes.
 const GROUP_BYTES: u64 = 16 << 20;
+/// Commits that are looked through at a time for one command's.
+const FOUND_COMMITS: usize = 64;
 /// Records that are read at a time.
 pub const READ_RECORDS: usize = 1000;
 
@@ -274,25 +276,26 @@ impl JournalHandle {
         self.placement.run(read).await?.map_err(|error: ReadError| error.into())
     }
 
-    /// The record that one command wrote behind position `after` of `log`, whether or not it was answered: how a session learns what became of its command
-    /// after the actor died that it had asked.
+    /// The record that one command wrote to `log`, whether or not it was answered: how a session learns what became of its command after the actor died that it had
+    /// asked. `since` is the newest commit from before the command was sent: only what came behind it is looked at, however long the log is.
     ///
     /// # Errors
     /// As [`Self::replay`].
-    pub async fn record_of(&self, author: &Author, log: LogId, after: Position) -> Result<Option<Record>, Fault> {
+    pub async fn record_of(&self, author: &Author, since: CommitNumber, log: LogId) -> Result<Option<Record>, Fault> {
         self.settled(log).await?;
-        let (store, wanted) = (Arc::clone(&self.store), (author.session, author.command));
+        let (store, wanted) = (Arc::clone(&self.store), (author.session, author.command, log));
         let find = move || {
-            let mut next = after.saturating_add(1);
-            loop {
-                let records = store.read(log, next, READ_RECORDS)?;
-                let Some(last) = records.last().map(|record| record.position) else { return Ok(None) };
-                let mut own = records.into_iter().filter(|record| (record.author.session, record.author.command) == wanted);
-                if let Some(record) = own.next() {
+            let newest = store.newest_commit();
+            let mut from = since.saturating_add(1);
+            while from <= newest {
+                let records = store.commits(from, FOUND_COMMITS)?;
+                let is_own = |record: &Record| (record.author.session, record.author.command, record.log) == wanted;
+                if let Some(record) = records.into_iter().find(is_own) {
                     return Ok(Some(record));
                 }
-                next = last.saturating_add(1);
+                from = from.saturating_add(FOUND_COMMITS as u64);
             }
+            Ok(None)
         };
         self.placement.run(find).await?.map_err(|error: ReadError| error.into())
     }

@@ -58,8 +58,8 @@ fn a_replay_waits_behind_accepted_commits() {
         assert!(appended.0.is_ok() && appended.1.is_ok());
         assert_eq!(records.unwrap().len(), 2);
         let author = Author { session: 3, command: 2, ..Author::default() };
-        assert_eq!(journal.record_of(&author, LOG, 0).await.unwrap().unwrap().position, 2);
-        assert_eq!(journal.record_of(&author, LOG, 2).await, Ok(None));
+        assert_eq!(journal.record_of(&author, 0, LOG).await.unwrap().unwrap().position, 2);
+        assert_eq!(journal.record_of(&author, 2, LOG).await, Ok(None));
     });
 }
 

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use self::handle::MailboxHandle;
-use super::decide::{append_for_move, expunge_for_move};
-use super::draft::{About, Draft, Wish, draft};
+use super::decide::{Leaving, leave};
+use super::draft::{About, Crossing, Draft, Wish, cross, draft};
 use super::event::MailboxEvent;
 use super::hold::{Hold, Outcome, Release};
 use super::load::{self, Loaded};
@@ -24,6 +24,7 @@ use super::requests::{
 use super::snapshot::Header;
 use super::state::State;
 use crate::clock::Clock;
+use crate::discard::discard;
 use crate::doorbell::Doorbell;
 use crate::id::MailboxId;
 use crate::journal::actor::JournalHandle;
@@ -31,8 +32,10 @@ use crate::limits::Limits;
 use crate::placement::Place;
 use crate::refusal::{Fault, Refusal};
 
-/// Above this many messages decisions and folds may take over 1 ms: they run in the pool.
-const LARGE_MESSAGES: usize = 5_000;
+/// Decisions and folds over more messages than this may take over 1 ms: they run in the pool.
+const LARGE_MESSAGES: usize = 1_000;
+/// A wish costs as much as so many messages, however few it is about.
+const WISH_MESSAGES: usize = 4;
 /// A snapshot is taken when more records than this lie behind the last one.
 const SNAPSHOT_TAIL: u64 = 1_000;
 /// The most wishes of one list.
@@ -173,8 +176,12 @@ impl MailboxActor {
                 Some(Waiting::Prepare(what, answer)) => self.prepare(what, answer, context),
                 Some(Waiting::Wish(first)) => {
                     let wishes = self.wishes(first);
+                    let counts = self.state.counts();
+                    let messages = wishes.iter().map(|wish| WISH_MESSAGES.saturating_add(wish.change.messages(counts)));
+                    let messages = messages.fold(0, usize::saturating_add);
                     let (state, about) = (self.state.clone(), self.about.clone());
-                    self.work(context, move || draft(state, wishes, &about), Self::append);
+                    let decide = move || draft(state, wishes, &about);
+                    self.work(messages, context, decide, move |actor, draft, context| actor.append(draft, messages, context));
                 }
             }
         }
@@ -200,15 +207,16 @@ impl MailboxActor {
         wishes
     }
 
-    /// Computes over the state: here where it is small, else in the pool. `then` sets the next phase.
+    /// Computes over so many messages: here where they are few, else in the pool. `then` sets the next phase.
     fn work<T: Send + 'static>(
         &mut self,
+        messages: usize,
         context: &mut Context<Self>,
         job: impl FnOnce() -> T + Send + 'static,
         then: impl FnOnce(&mut Self, T, &mut Context<Self>) + 'static,
     ) {
         self.phase = Phase::Busy;
-        if self.state.messages().len() < LARGE_MESSAGES {
+        if messages < LARGE_MESSAGES {
             let result = job();
             return then(self, result, context);
         }
@@ -224,7 +232,10 @@ impl MailboxActor {
         }));
     }
 
-    fn append(&mut self, mut draft: Draft, context: &mut Context<Self>) {
+    fn append(&mut self, mut draft: Draft, messages: usize, context: &mut Context<Self>) {
+        for wish in draft.rest.drain(..).rev() {
+            self.waiting.push_front(Waiting::Wish(wish));
+        }
         let list = std::mem::take(&mut draft.list);
         if list.is_empty() {
             self.phase = Phase::Free;
@@ -232,20 +243,26 @@ impl MailboxActor {
         }
         let journal = self.journal.clone();
         let append = wrap_future(async move { journal.append(list).await });
-        context.spawn(append.map(|outcome, actor: &mut Self, context: &mut Context<Self>| {
-            actor.decided(draft, outcome, context);
+        context.spawn(append.map(move |outcome, actor: &mut Self, context: &mut Context<Self>| {
+            actor.decided(draft, messages, outcome, context);
             actor.pump(context);
         }));
     }
 
     /// The list is durable, or refused whole.
-    fn decided(&mut self, draft: Draft, outcome: Result<Vec<Committed>, AppendError>, context: &mut Context<Self>) {
+    fn decided(
+        &mut self,
+        draft: Draft,
+        messages: usize,
+        outcome: Result<Vec<Committed>, AppendError>,
+        context: &mut Context<Self>,
+    ) {
         self.phase = Phase::Free;
         let error = match outcome {
             Ok(committed) => {
                 let (mailbox, position) = (self.about.id, draft.state.position());
                 tracing::debug!(name: "mailbox.commit", %mailbox, position, commits = committed.len());
-                self.publish(draft.state, context);
+                self.publish(draft.state, messages, context);
                 return draft.answers.into_iter().for_each(tell);
             }
             Err(error) => error,
@@ -254,13 +271,14 @@ impl MailboxActor {
         if matches!(error, AppendError::Conflict { .. }) {
             self.reload(context);
         }
+        discard(self.journal.placement(), messages, draft.state);
         let fault = Fault::from(error);
         draft.answers.into_iter().for_each(|(answer, _)| tell((answer, Err(fault.clone().into()))));
     }
 
-    /// A new durable state: everybody may know.
-    fn publish(&mut self, state: State, context: &mut Context<Self>) {
-        self.state = state;
+    /// A new durable state, in which so many messages changed: everybody may know.
+    fn publish(&mut self, state: State, messages: usize, context: &mut Context<Self>) {
+        discard(self.journal.placement(), messages, std::mem::replace(&mut self.state, state));
         self.keep_snapshot(context);
         self.bells.retain(|_, bell| {
             bell.ring();
@@ -301,7 +319,8 @@ impl MailboxActor {
 
     fn let_go(&mut self) {
         self.phase = Phase::Gone;
-        self.state = State::new(&self.about.limits);
+        let state = std::mem::replace(&mut self.state, State::new(&self.about.limits));
+        discard(self.journal.placement(), state.messages().len(), state);
     }
 
     /// Asks the journal what is true, behind everything that it has accepted for this mailbox.
@@ -316,7 +335,7 @@ impl MailboxActor {
         context.spawn(reload.map(|loaded, actor: &mut Self, context: &mut Context<Self>| match loaded {
             Ok(Loaded { state, .. }) => {
                 actor.phase = Phase::Free;
-                actor.publish(state, context);
+                actor.publish(state, actor.state.messages().len(), context);
                 actor.pump(context);
             }
             Err(fault) => {
@@ -331,6 +350,7 @@ impl MailboxActor {
         let number = self.last_number;
         let (state, about) = (self.state.clone(), self.about.clone());
         self.work(
+            what.messages(state.counts()),
             context,
             move || prepare(&state, &about, what, hold),
             move |actor, outcome, _| {
@@ -354,27 +374,22 @@ fn tell<T>((answer, outcome): (oneshot::Sender<T>, T)) {
 }
 
 fn prepare(state: &State, about: &About, what: Prepare, hold: Hold) -> Result<Prepared, Refusal> {
-    let uid_validity = state.uid_validity();
-    let mut prepared = Prepared { hold, uid_validity, messages: Vec::new(), events: Vec::new(), appended: Vec::new() };
+    let nothing = Leaving { mailbox: about.id, position: state.position(), messages: Vec::new() };
     let outcome = match what {
         Prepare::Expunge(uids) => {
             let uids = uids.unwrap_or_else(|| state.messages().uids());
-            expunge_for_move(state, &uids).map(|messages| prepared.messages = messages)
+            leave(state, about.id, &uids, &about.limits).map(|leaving| (leaving, Crossing::default()))
         }
-        Prepare::Append { source, messages } => append_for_move(state, source, &messages, &about.context()).map(|decision| {
-            prepared.events = decision.events;
-            prepared.appended = decision.changed.appended;
-        }),
+        Prepare::Append(leaving) => cross(state, &leaving, &about.context()).map(|crossing| (nothing, crossing)),
         Prepare::End if state.is_ended() => Err(Refusal::NoSuchMailbox),
-        Prepare::End => {
-            prepared.events = vec![MailboxEvent::Ended];
-            Ok(())
-        }
+        Prepare::End => Ok((nothing, Crossing::default())),
     };
     match outcome {
-        Ok(()) => Ok(prepared),
+        Ok((leaving, crossing)) => {
+            Ok(Prepared { hold, uid_validity: state.uid_validity(), leaving: Arc::new(leaving), crossing })
+        }
         Err(refusal) => {
-            prepared.hold.unchanged();
+            hold.unchanged();
             Err(refusal)
         }
     }
@@ -476,13 +491,14 @@ impl Handler<Release> for MailboxActor {
             Outcome::Committed(events) => {
                 let mut state = self.state.clone();
                 let position = state.position() + 1;
+                let messages = events.iter().map(MailboxEvent::messages).fold(0, usize::saturating_add);
                 let fold = move || {
                     events.iter().for_each(|event| state.apply(position, event));
                     state
                 };
-                self.work(context, fold, |actor, state, context| {
+                self.work(messages, context, fold, move |actor, state, context| {
                     actor.phase = Phase::Free;
-                    actor.publish(state, context);
+                    actor.publish(state, messages, context);
                     if let Some(noted) = noted {
                         tell((noted, ()));
                     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use carillon_protocol::flag::{FlagChange, FlagSet};
 use carillon_protocol::number::Uid;
 use carillon_protocol::set::UidSet;
+use carillon_storage::Position;
 
 use super::chunks::Runs;
 use super::details::saved_at;
@@ -41,8 +42,29 @@ impl Decision {
         let uid_validity = state.uid_validity();
         Self {
             events: Vec::new(),
-            changed: Changed { position: None, uid_validity, appended: Vec::new(), affected: UidSet::new() },
+            changed: Changed { position: None, uid_validity, appended: UidSet::new(), affected: UidSet::new() },
         }
+    }
+}
+
+/// The most bytes of an arrival in its event, prefix and keywords aside.
+const ARRIVAL_BYTES: u64 = 117;
+
+/// What leaves a mailbox, at this position of its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Of its newest record.
+    pub position: Position,
+    /// The messages, ascending.
+    pub messages: Vec<MovingMessage>,
+}
+
+impl Leaving {
+    /// Their UIDs.
+    pub fn uids(&self) -> UidSet {
+        self.messages.iter().map(|message| message.uid).collect()
     }
 }
 
@@ -73,46 +95,57 @@ pub fn decide(state: &State, change: &Change, context: &Context<'_>) -> Result<D
     }
 }
 
-/// The messages of a set that are there, ascending: the source's half of a transfer. An empty answer is no refusal.
+/// The messages of a set that are there: the source's half of a transfer. None is no refusal.
 ///
 /// # Errors
-/// [`Refusal::NoSuchMailbox`] if the mailbox was deleted.
-pub fn expunge_for_move(state: &State, uids: &UidSet) -> Result<Vec<MovingMessage>, Refusal> {
+/// [`Refusal::NoSuchMailbox`] if the mailbox was deleted, and as [`may_be_copied`].
+pub fn leave(state: &State, mailbox: MailboxId, uids: &UidSet, limits: &Limits) -> Result<Leaving, Refusal> {
     if state.is_ended() {
         return Err(Refusal::NoSuchMailbox);
     }
-    Ok(state.messages().among(uids).map(|message| moving(state, message)).collect())
+    may_be_copied(state, uids, limits)?;
+    let messages = state.messages().among(uids).map(|message| moving(state, message)).collect();
+    Ok(Leaving { mailbox, position: state.position(), messages })
 }
 
-/// Takes in messages that leave `source`: the target's half of a transfer. `appended` of the answer goes pairwise with `messages`.
+/// Whether the messages of a set fit into one commit elsewhere: asked before anything is built of them.
+///
+/// # Errors
+/// [`Refusal::TOO_MUCH_AT_ONCE`].
+pub fn may_be_copied(state: &State, uids: &UidSet, limits: &Limits) -> Result<(), Refusal> {
+    let longest_keyword = state.keywords().iter().map(|keyword| keyword.as_str().len() as u64 + 3).max().unwrap_or_default();
+    let mut bytes = 0;
+    for message in state.messages().among(uids) {
+        let prefix = message.details.prefix.as_ref().map_or(0, |prefix| prefix.len() as u64 + 4);
+        bytes += ARRIVAL_BYTES + prefix + u64::from(message.flags.keywords.count_ones()) * longest_keyword;
+        if bytes > limits.change_bytes as u64 {
+            return Err(Refusal::TOO_MUCH_AT_ONCE);
+        }
+    }
+    Ok(())
+}
+
+/// Takes in messages that leave another mailbox: the target's half of a transfer.
 ///
 /// # Errors
 /// As for [`decide`].
-pub fn append_for_move(
-    state: &State,
-    source: MailboxId,
-    messages: &[MovingMessage],
-    context: &Context<'_>,
-) -> Result<Decision, Refusal> {
+pub fn append_for_move(state: &State, leaving: &Leaving, context: &Context<'_>) -> Result<Decision, Refusal> {
     if state.is_ended() {
         return Err(Refusal::NoSuchMailbox);
     }
     arrive(
         state,
         context,
-        messages.iter().map(|message| {
-            let origin = Origin::Copy { mailbox: source, uid: message.uid };
+        leaving.messages.iter().map(|message| {
+            let origin = Origin::Copy { mailbox: leaving.mailbox, uid: message.uid };
             (message.flags.clone(), saved_at(&message.details, context.now_seconds), origin)
         }),
     )
 }
 
-/// The source's event of a transfer: `messages` have become `appended` in `target`.
-pub fn moved_to(messages: &[MovingMessage], target: MailboxId, appended: &[Uid]) -> MailboxEvent {
-    MailboxEvent::Expunged {
-        uids: messages.iter().map(|message| message.uid).collect(),
-        why: Expunging::MovedTo { mailbox: target, uids: appended.iter().copied().collect() },
-    }
+/// The source's event of a transfer: `uids` have become `appended` in `target`, pairwise, for both ascend.
+pub fn moved_to(uids: UidSet, target: MailboxId, appended: UidSet) -> MailboxEvent {
+    MailboxEvent::Expunged { uids, why: Expunging::MovedTo { mailbox: target, uids: appended } }
 }
 
 fn moving(state: &State, message: Message<'_>) -> MovingMessage {
@@ -215,11 +248,12 @@ fn expunge(state: &State, among: Option<&UidSet>, by_close: bool) -> Decision {
 }
 
 fn move_within(state: &State, uids: &UidSet, context: &Context<'_>) -> Result<Decision, Refusal> {
-    let messages = expunge_for_move(state, uids)?;
-    let mut decision = append_for_move(state, context.mailbox, &messages, context)?;
-    if !messages.is_empty() {
-        decision.events.push(moved_to(&messages, context.mailbox, &decision.changed.appended));
-        decision.changed.affected = messages.iter().map(|message| message.uid).collect();
+    let leaving = leave(state, context.mailbox, uids, context.limits)?;
+    let mut decision = append_for_move(state, &leaving, context)?;
+    if !leaving.messages.is_empty() {
+        let (uids, appended) = (leaving.uids(), decision.changed.appended.clone());
+        decision.events.push(moved_to(uids.clone(), context.mailbox, appended));
+        decision.changed.affected = uids;
     }
     Ok(decision)
 }

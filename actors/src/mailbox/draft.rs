@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use carillon_protocol::set::UidSet;
 use carillon_storage::{Author, Commit, CommitList, Position, RecordDraft};
 use tokio::sync::oneshot;
 
-use super::decide::{Context, decide};
+use super::decide::{Context, Leaving, append_for_move, decide, moved_to};
 use super::event::{MailboxEvent, VERSION, encode};
 use super::requests::{Change, Changed};
 use super::state::State;
@@ -35,7 +36,7 @@ pub(super) type Answer = oneshot::Sender<Result<Changed, Refusal>>;
 /// A change that somebody waits for.
 pub(super) struct Wish {
     pub author: Author,
-    pub change: Change,
+    pub change: Arc<Change>,
     pub answer: Answer,
 }
 
@@ -47,38 +48,95 @@ pub(super) struct Draft {
     pub list: CommitList,
     /// The answers then: refusals too, for they were decided on what went before.
     pub answers: Vec<(Answer, Result<Changed, Refusal>)>,
+    /// What did not fit into the list any more: it is for the next one.
+    pub rest: Vec<Wish>,
+    bytes: usize,
 }
 
-/// Decides wishes in order.
+/// Decides wishes in order, until the list has as many bytes of events as it may.
 pub(super) fn draft(state: State, wishes: Vec<Wish>, about: &About) -> Draft {
-    let mut draft = Draft { state, list: Vec::new(), answers: Vec::with_capacity(wishes.len()) };
-    for Wish { author, change, answer } in wishes {
-        let outcome = draft.take(author, change, about);
-        draft.answers.push((answer, outcome));
+    let answers = Vec::with_capacity(wishes.len());
+    let mut draft = Draft { state, list: Vec::new(), answers, rest: Vec::new(), bytes: 0 };
+    let mut wishes = wishes.into_iter();
+    for wish in wishes.by_ref() {
+        match draft.take(&wish, about) {
+            Some(outcome) => draft.answers.push((wish.answer, outcome)),
+            None => {
+                draft.rest.push(wish);
+                break;
+            }
+        }
     }
+    draft.rest.extend(wishes);
     draft
 }
 
 impl Draft {
-    fn take(&mut self, author: Author, change: Change, about: &About) -> Result<Changed, Refusal> {
-        let decision = decide(&self.state, &change, &about.context())?;
-        let mut changed = decision.changed;
-        if decision.events.is_empty() {
-            return Ok(changed);
-        }
+    /// What becomes of a wish; `None` where it must wait for the next list.
+    fn take(&mut self, wish: &Wish, about: &About) -> Option<Result<Changed, Refusal>> {
         let expected = self.state.position();
-        let record = record(about.id, expected, &decision.events)?;
-        let bodies = match change {
-            Change::Append(messages) => messages.into_iter().filter_map(|message| message.body).collect(),
-            _ => Vec::new(),
+        let decided = decide(&self.state, &wish.change, &about.context()).and_then(|decision| {
+            let record = if decision.events.is_empty() { None } else { Some(record(about.id, expected, &decision.events)?) };
+            Ok((decision, record))
+        });
+        let (decision, record) = match decided {
+            Ok((decision, Some(record))) => (decision, record),
+            Ok((decision, None)) => return Some(Ok(decision.changed)),
+            Err(refusal) => return Some(Err(refusal)),
         };
+        let bytes = record.events.len();
+        if bytes > about.limits.change_bytes {
+            return Some(Err(Refusal::TOO_MUCH_AT_ONCE));
+        }
+        if !self.list.is_empty() && self.bytes + bytes > about.limits.change_bytes {
+            return None;
+        }
+        self.bytes += bytes;
         for event in &decision.events {
             self.state.apply(expected + 1, event);
         }
-        changed.position = Some(expected + 1);
-        self.list.push(Commit { at: about.clock.microseconds(), author, records: vec![record], bodies });
-        Ok(changed)
+        let bodies = match &*wish.change {
+            Change::Append(messages) => messages.iter().filter_map(|message| message.body.clone()).collect(),
+            _ => Vec::new(),
+        };
+        self.list.push(Commit { at: about.clock.microseconds(), author: wish.author.clone(), records: vec![record], bodies });
+        Some(Ok(Changed { position: Some(expected + 1), ..decision.changed }))
     }
+}
+
+/// A record that is committed together with others, and its events, to be folded then.
+#[derive(Debug)]
+pub(crate) struct Prospect {
+    pub record: RecordDraft,
+    pub events: Vec<MailboxEvent>,
+}
+
+/// Both halves of a transfer.
+#[derive(Debug, Default)]
+pub(crate) struct Crossing {
+    /// What to commit: in the source, and in the target. Empty where nothing moves.
+    pub prospects: Vec<Prospect>,
+    /// The UIDs in the source.
+    pub from: UidSet,
+    /// The UIDs in the target, pairwise.
+    pub to: UidSet,
+}
+
+/// What leaves a mailbox arrives in one that has this state.
+///
+/// # Errors
+/// As the target decides.
+pub(crate) fn cross(state: &State, leaving: &Leaving, context: &Context<'_>) -> Result<Crossing, Refusal> {
+    let decision = append_for_move(state, leaving, context)?;
+    if decision.events.is_empty() {
+        return Ok(Crossing::default());
+    }
+    let (from, to) = (leaving.uids(), decision.changed.appended);
+    let left = vec![moved_to(from.clone(), context.mailbox, to.clone())];
+    let source = Prospect { record: record(leaving.mailbox, leaving.position, &left)?, events: left };
+    let target = record(context.mailbox, state.position(), &decision.events)?;
+    let target = Prospect { record: target, events: decision.events };
+    Ok(Crossing { prospects: vec![source, target], from, to })
 }
 
 /// A record for a mailbox's log.

@@ -68,6 +68,17 @@ pub enum MailboxEvent {
     Ended,
 }
 
+impl MailboxEvent {
+    /// How many messages it is about.
+    pub fn messages(&self) -> usize {
+        match self {
+            Self::Opened { .. } | Self::Ended => 0,
+            Self::Appended { arrivals } => arrivals.len(),
+            Self::FlagsChanged { uids, .. } | Self::Expunged { uids, .. } => usize::try_from(uids.len()).unwrap_or(usize::MAX),
+        }
+    }
+}
+
 /// A message that came in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {

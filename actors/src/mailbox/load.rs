@@ -120,8 +120,23 @@ pub fn passive_status(store: &dyn Journal, mailbox: MailboxId, limits: &Limits) 
     if let Some(Summary { counts, recent, uid_next, uid_validity, position, .. }) = current {
         return Ok(Status { counts, recent, uid_next, uid_validity, position });
     }
+    passive_look(store, mailbox, limits).map(|look| status_of(&look))
+}
+
+/// A look at a mailbox that nobody has open. It leaves a summary where there is no current one (the server was killed), so that the next STATUS need not read the log.
+///
+/// # Errors
+/// As [`load`].
+pub fn passive_look(store: &dyn Journal, mailbox: MailboxId, limits: &Limits) -> Result<Look, Fault> {
+    let before = summary(store, mailbox);
     let Loaded { state, recent_from, .. } = load(store, mailbox, limits)?;
-    Ok(status_of(&Look { snapshot: state, recent_from }))
+    let look = Look { snapshot: state, recent_from };
+    let is_old = before.is_none_or(|summary| summary.position != look.snapshot.position());
+    // An actor that came and went meanwhile has left its own.
+    if is_old && summary(store, mailbox) == before && put_summary(store, mailbox, &look).is_err() {
+        tracing::warn!(%mailbox, "no summary could be kept");
+    }
+    Ok(look)
 }
 
 /// What STATUS tells of a look.

@@ -9,11 +9,12 @@ use carillon_protocol::set::UidSet;
 use carillon_storage::{Author, Body, Position};
 use tokio::sync::oneshot;
 
-use super::decide::MovingMessage;
-use super::event::{Details, MailboxEvent, Origin};
+use super::decide::Leaving;
+use super::draft::Crossing;
+use super::event::{Details, Origin};
 use super::hold::Hold;
+use super::state::Counts;
 use crate::doorbell::Doorbell;
-use crate::id::MailboxId;
 
 /// What a reader gets: the state as a whole, immutable, cheap to clone.
 pub type Snapshot = super::state::State;
@@ -78,6 +79,19 @@ pub enum Change {
     MoveWithin(UidSet),
 }
 
+impl Change {
+    /// How many messages have to be looked at for it, at most, in a mailbox with so many.
+    pub fn messages(&self, counts: Counts) -> usize {
+        let among = |uids: &UidSet| uids.len().min(counts.messages);
+        let messages = match self {
+            Self::Append(messages) => messages.len() as u64,
+            Self::Store { uids, .. } | Self::MoveWithin(uids) => among(uids),
+            Self::Expunge { .. } => counts.deleted,
+        };
+        usize::try_from(messages).unwrap_or(usize::MAX)
+    }
+}
+
 /// What became of a change; durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
@@ -85,8 +99,8 @@ pub struct Changed {
     pub position: Option<Position>,
     /// The mailbox's UIDVALIDITY.
     pub uid_validity: UidValidity,
-    /// The UIDs that were appended, in the order of the request.
-    pub appended: Vec<Uid>,
+    /// The UIDs that were appended; they ascend in the order of the request.
+    pub appended: UidSet,
     /// The UIDs that were changed or expunged; of MoveWithin the old ones.
     pub affected: UidSet,
 }
@@ -123,38 +137,43 @@ pub struct Submit {
     /// Who.
     pub author: Author,
     /// What.
-    pub change: Change,
+    pub change: Arc<Change>,
 }
 
 /// What the account asks a mailbox to prepare, before it commits for several logs at once.
 #[derive(Debug)]
-pub enum Prepare {
+pub(crate) enum Prepare {
     /// MOVE out of this mailbox, of these messages; RENAME INBOX: of all.
     Expunge(Option<UidSet>),
     /// MOVE into this mailbox.
-    Append {
-        /// From there.
-        source: MailboxId,
-        /// These, ascending.
-        messages: Vec<MovingMessage>,
-    },
+    Append(Arc<Leaving>),
     /// DELETE.
     End,
 }
 
+impl Prepare {
+    /// How many messages have to be looked at for it, at most, in a mailbox with so many.
+    pub(super) fn messages(&self, counts: Counts) -> usize {
+        let messages = match self {
+            Self::Expunge(uids) => uids.as_ref().map_or(counts.messages, |uids| uids.len().min(counts.messages)),
+            Self::Append(leaving) => leaving.messages.len() as u64,
+            Self::End => 0,
+        };
+        usize::try_from(messages).unwrap_or(usize::MAX)
+    }
+}
+
 /// What a mailbox prepared. Until the hold is released it serves looks and lets requests wait.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// The mailbox's word that nothing changes meanwhile.
     pub hold: Hold,
     /// The mailbox's UIDVALIDITY.
     pub uid_validity: UidValidity,
-    /// Of `Expunge`: the messages that are there, ascending.
-    pub messages: Vec<MovingMessage>,
-    /// Of `Append` and `End`: the events to commit.
-    pub events: Vec<MailboxEvent>,
-    /// Of `Append`: the UIDs here, pairwise with the request's messages.
-    pub appended: Vec<Uid>,
+    /// Of `Expunge`: the messages that are there.
+    pub leaving: Arc<Leaving>,
+    /// Of `Append`: what to commit in both mailboxes.
+    pub crossing: Crossing,
 }
 
 /// Passivation: granted where nobody is subscribed, nothing waits or is under way, and nobody asked for anything for that long. The mailbox then answers `Gone` to

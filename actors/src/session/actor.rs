@@ -116,6 +116,7 @@ async fn serve(
         selected: None,
         author: Author { session: id.0, ..Author::default() },
         order: Order::First,
+        begun_behind: 0,
         bad_commands: 0,
         is_idling: false,
         failed_logins: 0,

@@ -1,22 +1,22 @@
 //! Changes whose owner died before it answered: the log says whether they were made (design.md §2, "Failing").
 
-use carillon_protocol::mailbox_name::MailboxName;
-use carillon_protocol::number::{Uid, UidValidity};
-use carillon_protocol::set::UidSet;
-use carillon_storage::{LogId, Position, Record};
+use std::sync::Arc;
 
-use super::state::Session;
+use carillon_protocol::mailbox_name::MailboxName;
+use carillon_protocol::number::UidValidity;
+use carillon_protocol::set::UidSet;
+use carillon_storage::{LogId, Record};
+
+use super::state::{ATTEMPTS, Session};
 use crate::account;
 use crate::account::requests::Transferred;
+use crate::discard::discard;
 use crate::id::MailboxId;
 use crate::journal::actor::damaged;
 use crate::mailbox::actor::MailboxHandle;
 use crate::mailbox::event::{self, Expunging, MailboxEvent};
 use crate::mailbox::requests::{Change, Changed};
 use crate::refusal::{Fault, Refusal};
-
-/// How often an owner is asked that dies each time. What is not in the log behind a death will not come into it, so asking again repeats nothing.
-const ATTEMPTS: usize = 3;
 
 impl Session {
     /// Asks the selected mailbox for a change.
@@ -26,15 +26,23 @@ impl Session {
     }
 
     /// Asks a mailbox for a change. Where its actor died or retired meanwhile, the log says whether the change was made; if not, its
-    /// successor is asked.
-    pub async fn change(&mut self, mut mailbox: MailboxHandle, change: Change) -> Result<Changed, Refusal> {
+    /// successor is asked: what is not in the log behind a death will not come into it, so asking again repeats nothing.
+    pub async fn change(&mut self, mailbox: MailboxHandle, change: Change) -> Result<Changed, Refusal> {
+        let change = Arc::new(change);
+        let outcome = self.try_to_change(mailbox, &change).await;
+        let messages = if let Change::Append(messages) = &*change { messages.len() } else { 0 };
+        discard(&self.doors.core.placement, messages, change);
+        outcome
+    }
+
+    async fn try_to_change(&mut self, mut mailbox: MailboxHandle, change: &Arc<Change>) -> Result<Changed, Refusal> {
         let id = mailbox.id();
         for _ in 0..ATTEMPTS {
-            match mailbox.change(self.author.clone(), change.clone()).await {
+            match mailbox.change(self.author.clone(), Arc::clone(change)).await {
                 Err(Refusal::Fault(Fault::Gone)) => {}
                 answer => return answer,
             }
-            if let Some(record) = self.recorded(id.log(), 0).await? {
+            if let Some(record) = self.recorded(id.log()).await? {
                 return Ok(made_by(&record, self.uid_validity(id).await?)?);
             }
             mailbox = self.open(id).await?;
@@ -47,12 +55,12 @@ impl Session {
         for _ in 0..ATTEMPTS {
             let author = self.author.clone();
             let login = self.login()?;
-            let (log, told) = (login.account.id().log(), login.names.position());
+            let log = login.account.id().log();
             match login.account.change(author, change.clone()).await {
                 Err(Refusal::Fault(Fault::Gone)) => {}
                 answer => return answer.map(drop),
             }
-            if self.recorded(log, told).await?.is_some() {
+            if self.recorded(log).await?.is_some() {
                 return Ok(());
             }
             self.reattach_account().await?;
@@ -62,26 +70,25 @@ impl Session {
 
     /// Asks the account for a MOVE out of the selected mailbox.
     pub async fn transfer(&mut self, uids: UidSet, target: &MailboxName) -> Result<Transferred, Refusal> {
-        let view = &self.selected()?.view;
-        let (source, told) = (view.mailbox(), view.snapshot().position());
+        let source = self.selected()?.view.mailbox();
         for _ in 0..ATTEMPTS {
             let author = self.author.clone();
             match self.login()?.account.transfer(author, source, uids.clone(), target.clone()).await {
                 Err(Refusal::Fault(Fault::Gone)) => {}
                 answer => return answer,
             }
-            if let Some(record) = self.recorded(source.log(), told).await? {
-                let (target, moved) = moved_by(&record)?;
-                return Ok(Transferred { uid_validity: self.uid_validity(target).await?, moved });
+            if let Some(record) = self.recorded(source.log()).await? {
+                let (target, from, to) = moved_by(&record)?;
+                return Ok(Transferred { uid_validity: self.uid_validity(target).await?, from, to });
             }
             self.reattach_account().await?;
         }
         Err(Fault::Gone.into())
     }
 
-    /// The record that the running command has written.
-    async fn recorded(&self, log: LogId, after: Position) -> Result<Option<Record>, Fault> {
-        self.doors.core.journal.record_of(&self.author, log, after).await
+    /// The record that the running command has written to a log.
+    async fn recorded(&self, log: LogId) -> Result<Option<Record>, Fault> {
+        self.doors.core.journal.record_of(&self.author, self.begun_behind, log).await
     }
 
     /// A mailbox's UIDVALIDITY as its log has it: it may be deleted by now.
@@ -102,10 +109,10 @@ fn events(record: &Record) -> Result<Vec<MailboxEvent>, Fault> {
 }
 
 fn made_by(record: &Record, uid_validity: UidValidity) -> Result<Changed, Fault> {
-    let mut changed = Changed { position: Some(record.position), uid_validity, appended: Vec::new(), affected: UidSet::new() };
+    let mut changed = Changed { position: Some(record.position), uid_validity, appended: UidSet::new(), affected: UidSet::new() };
     for event in events(record)? {
         match event {
-            MailboxEvent::Appended { arrivals } => changed.appended.extend(arrivals.iter().map(|arrival| arrival.uid)),
+            MailboxEvent::Appended { arrivals } => changed.appended = arrivals.iter().map(|arrival| arrival.uid).collect(),
             MailboxEvent::FlagsChanged { uids, .. } | MailboxEvent::Expunged { uids, .. } => {
                 changed.affected = changed.affected.union(&uids);
             }
@@ -115,12 +122,10 @@ fn made_by(record: &Record, uid_validity: UidValidity) -> Result<Changed, Fault>
     Ok(changed)
 }
 
-/// Whereto, and the pairs of UIDs: both sets ascend together.
-fn moved_by(record: &Record) -> Result<(MailboxId, Vec<(Uid, Uid)>), Fault> {
+/// Whereto, and the UIDs here and there, pairwise.
+fn moved_by(record: &Record) -> Result<(MailboxId, UidSet, UidSet), Fault> {
     let moved = events(record)?.into_iter().find_map(|event| match event {
-        MailboxEvent::Expunged { uids: from, why: Expunging::MovedTo { mailbox, uids: to } } => {
-            Some((mailbox, from.iter().zip(to.iter()).collect()))
-        }
+        MailboxEvent::Expunged { uids: from, why: Expunging::MovedTo { mailbox, uids: to } } => Some((mailbox, from, to)),
         _ => None,
     });
     moved.ok_or(Fault::Bug("a MOVE wrote a record that moves nothing"))

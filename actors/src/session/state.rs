@@ -8,7 +8,7 @@ use std::time::Duration;
 use carillon_protocol::command::{Command, States, Tag};
 use carillon_protocol::mailbox_name::MailboxName;
 use carillon_protocol::response::{Response, Untagged};
-use carillon_storage::Author;
+use carillon_storage::{Author, CommitNumber};
 use tokio::time::Instant;
 
 use super::bells::Bells;
@@ -20,6 +20,7 @@ use super::view::{Mode, View};
 use crate::account;
 use crate::account::actor::AccountHandle;
 use crate::directory::requests::SessionInfo;
+use crate::discard::discard;
 use crate::doorbell::Watch;
 use crate::id::{AccountId, MailboxId, SessionId};
 use crate::mailbox::actor::MailboxHandle;
@@ -28,6 +29,8 @@ use crate::mailbox::requests::{Claim, Look, SubscriberId};
 use crate::refusal::{Fault, Refusal};
 use crate::turn::{Order, Turn, Work};
 
+/// How often an owner is asked that dies each time.
+pub const ATTEMPTS: usize = 3;
 /// Work over more than this may take longer than a millisecond.
 const LARGE: usize = 2_000;
 /// How long a client waits for long work without a word.
@@ -55,6 +58,8 @@ pub struct Session {
     pub author: Author,
     /// Which turn of the running command is next: its long work is done in turns.
     pub order: Order,
+    /// The newest commit when the running command began: its own come behind it.
+    pub begun_behind: CommitNumber,
     /// Bad commands since the last good one.
     pub bad_commands: u32,
     /// Whether it is in IDLE.
@@ -136,6 +141,7 @@ impl Session {
     pub fn begin_command(&mut self, tag: &Tag, command: &Command) {
         self.counts.commands += 1;
         self.order = Order::First;
+        self.begun_behind = self.doors.core.journal.store().newest_commit();
         self.author = Author {
             session: self.id.0,
             command: self.author.command.saturating_add(1),
@@ -185,8 +191,7 @@ impl Session {
 
     /// Enters the authenticated state: from here on the account's doorbell rings this session.
     pub async fn log_in(&mut self, user: String, account: AccountId) -> Result<(), Refusal> {
-        let account = self.doors.core.directory.account(account).await?;
-        let (subscriber, names) = account.subscribe(self.bells.doorbell(Watch::Account)).await?;
+        let (account, subscriber, names) = self.watch_account(account).await?;
         self.span.record("account", user.as_str());
         self.login = Some(Login { user, account, subscriber, names });
         self.bells.logged_in();
@@ -205,21 +210,34 @@ impl Session {
 
     /// The account's actor died and was replaced: watches the new one. What changed meanwhile stays to be told.
     pub async fn reattach_account(&mut self) -> Result<account::requests::Snapshot, Refusal> {
-        let bell = self.bells.doorbell(Watch::Account);
-        let directory = self.doors.core.directory.clone();
+        let account = self.login()?.account.id();
+        let (account, subscriber, names) = self.watch_account(account).await?;
         let login = self.login()?;
-        let account = directory.account(login.account.id()).await?;
-        let (subscriber, names) = account.subscribe(bell).await?;
         let old = std::mem::replace(&mut login.account, account);
         old.unsubscribe(std::mem::replace(&mut login.subscriber, subscriber));
         self.bells.keep_account();
         Ok(names)
     }
 
+    async fn watch_account(
+        &self,
+        account: AccountId,
+    ) -> Result<(AccountHandle, SubscriberId, account::requests::Snapshot), Refusal> {
+        for _ in 0..ATTEMPTS {
+            let handle = self.doors.core.directory.account(account).await?;
+            match handle.subscribe(self.bells.doorbell(Watch::Account)).await {
+                Err(Refusal::Fault(Fault::Gone)) => {}
+                answer => return answer.map(|(subscriber, names)| (handle, subscriber, names)),
+            }
+        }
+        Err(Fault::Gone.into())
+    }
+
     /// Leaves the selected mailbox without a word.
     pub fn deselect(&mut self) {
         if let Some(selected) = self.selected.take() {
             selected.mailbox.unsubscribe(selected.subscriber);
+            discard(&self.doors.core.placement, selected.view.exists(), selected);
             self.doors.core.directory.session_changed(self.info());
         }
         self.bells.take_mailbox();
@@ -235,26 +253,26 @@ impl Session {
     }
 
     async fn watch(&mut self, mailbox: MailboxId, claim: Claim) -> Result<(MailboxHandle, SubscriberId, Look), Refusal> {
-        let mut tries = 0;
-        loop {
+        for _ in 0..ATTEMPTS {
             let handle = self.open(mailbox).await?;
             match handle.subscribe(self.bells.doorbell(Watch::Mailbox(mailbox)), claim).await {
                 // It retired or died between the two requests.
-                Err(Refusal::Fault(Fault::Gone)) if tries < 3 => tries += 1,
+                Err(Refusal::Fault(Fault::Gone)) => {}
                 answer => return answer.map(|(subscriber, look)| (handle, subscriber, look)),
             }
         }
+        Err(Fault::Gone.into())
     }
 
     /// The actor of a mailbox, started where it is passive.
     pub async fn open(&mut self, mailbox: MailboxId) -> Result<MailboxHandle, Refusal> {
-        match self.login()?.account.open(mailbox).await {
-            Err(Refusal::Fault(Fault::Gone)) => {
-                self.reattach_account().await?;
-                self.login()?.account.open(mailbox).await
+        for _ in 0..ATTEMPTS {
+            match self.login()?.account.open(mailbox).await {
+                Err(Refusal::Fault(Fault::Gone)) => drop(self.reattach_account().await?),
+                handle => return handle,
             }
-            handle => handle,
         }
+        Err(Fault::Gone.into())
     }
 
     /// A look at the selected mailbox; `claim` says whether what it shows will be told as recent.

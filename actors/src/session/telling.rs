@@ -6,6 +6,7 @@ use carillon_protocol::response::{ListEntry, ListName, ListResponse, Untagged};
 use super::reply::Ending;
 use super::state::{Session, claim};
 use crate::account::list;
+use crate::discard::discard;
 
 impl Session {
     /// Looks at what the session watches and tells the client what it has not been told.
@@ -28,7 +29,8 @@ impl Session {
                 (behind, changes)
             };
             let (view, changes) = self.doors.core.placement.run(job).await?;
-            self.selected()?.view = view;
+            let old = std::mem::replace(&mut self.selected()?.view, view);
+            discard(&self.doors.core.placement, old.exists(), old);
             changes
         } else {
             view.catch_up(look, expunges)
@@ -53,7 +55,8 @@ impl Session {
             }
         };
         let separator = Some(self.connection.format().separator);
-        self.login()?.names = names.clone();
+        let old = std::mem::replace(&mut self.login()?.names, names.clone());
+        discard(&self.doors.core.placement, old.mailboxes(), old);
         let Some(selected) = &mut self.selected else { return Ok(()) };
         let Some(entry) = names.by_id(selected.view.mailbox()).filter(|entry| entry.name != selected.name) else { return Ok(()) };
         selected.name = entry.name.clone();

@@ -52,7 +52,7 @@ fn a_list_is_refused_whole_and_the_next_one_is_not() {
         assert_eq!((two, three), (Err(full.clone()), Err(full.clone())));
         assert_eq!((four, five), (Err(full.clone()), Err(full)));
         assert_eq!(seen(&inbox).await, [1]);
-        assert_eq!(append(&inbox, 6).await.unwrap().appended, [uid(2)]);
+        assert_eq!(append(&inbox, 6).await.unwrap().appended, uids([2]));
     });
 }
 
@@ -206,9 +206,9 @@ fn a_command_whose_mailbox_died_finds_out_what_became_of_it() {
         tokio::task::yield_now().await;
         other.panic();
         assert_eq!(outcome.await.unwrap(), Err(Fault::Gone.into()));
-        let record = world.core.journal.record_of(&author(1), inbox.id().log(), 1).await.unwrap();
+        let record = world.core.journal.record_of(&author(1), 0, inbox.id().log()).await.unwrap();
         assert_eq!(record.map(|record| record.position), Some(2));
-        assert_eq!(world.core.journal.record_of(&author(2), inbox.id().log(), 1).await, Ok(None));
+        assert_eq!(world.core.journal.record_of(&author(2), 0, inbox.id().log()).await, Ok(None));
         // And the actor that follows has waited for it.
         assert_eq!(seen(&world.open("INBOX").await).await, [1]);
     });
@@ -297,11 +297,21 @@ fn status_of_a_passive_mailbox_is_exact_without_a_summary_too() {
         let running = world.account.status(inbox.id()).await.unwrap();
         // A server that was killed left no summary; one that stopped in order did.
         let killed = World::over(world.store.clone()).await;
-        assert_eq!(killed.account.status(inbox.id()).await.unwrap(), running);
         let kept = |store: &Watched| store.cache(&[b"mailbox/".as_slice(), &inbox.id().0.to_be_bytes(), b"s"].concat()).unwrap();
         assert_eq!(kept(&world.store), None);
+        assert_eq!(killed.account.status(inbox.id()).await.unwrap(), running);
+        // Who asks next need not read the log.
+        let first = kept(&world.store);
+        assert!(first.is_some());
+        append(&inbox, 2).await.unwrap();
+        let running = world.account.status(inbox.id()).await.unwrap();
+        let killed = World::over(world.store.clone()).await;
+        assert_eq!(killed.account.glance(inbox.id()).await.unwrap().snapshot.counts(), running.counts);
+        let second = kept(&world.store);
+        assert_ne!(second, first);
+        assert_eq!(killed.account.status(inbox.id()).await.unwrap(), running);
         world.core.directory.end().await;
-        assert!(kept(&world.store).is_some());
+        assert_eq!(kept(&world.store), second);
         let stopped = World::over(world.store.clone()).await;
         assert_eq!(stopped.account.status(inbox.id()).await.unwrap(), running);
         let missing = stopped.account.status(crate::id::MailboxId(3)).await;
@@ -359,7 +369,7 @@ fn a_second_writer_is_noticed_and_the_mailbox_reads_again() {
         assert_eq!(append(&inbox, 2).await, Err(Fault::Gone.into()));
         assert_eq!(ears.listen().await.len(), 1);
         assert_eq!(inbox.look(subscriber, Claim::Nothing).await.unwrap().snapshot.counts().messages, 1);
-        assert_eq!(append(&inbox, 3).await.unwrap().appended, [uid(2)]);
+        assert_eq!(append(&inbox, 3).await.unwrap().appended, uids([2]));
         assert_eq!(other.account.id(), ACCOUNT);
     });
 }

@@ -1,6 +1,8 @@
 //! The actors together, on one thread with a paused clock.
 
+mod damaged;
 mod directory;
+mod large;
 mod mailboxes;
 mod threads;
 mod transfers;

@@ -20,9 +20,9 @@ async fn visit(core: Core, account: AccountId, session: u64) {
     let names = account.peek().await.unwrap();
     let inbox = account.open(names.find(&name("INBOX")).unwrap().mailbox).await.unwrap();
     for round in 0..20 {
-        let uid = append(&inbox, session * 100 + round).await.unwrap().appended[0];
+        let uid = append(&inbox, session * 100 + round).await.unwrap().appended.first().unwrap();
         let moved = account.transfer(author(1), inbox.id(), uids([uid.get()]), name("Archive")).await.unwrap();
-        assert_eq!(moved.moved.len(), 1);
+        assert_eq!(moved.to.len(), 1);
         assert!(!seen(&inbox).await.contains(&uid.get()));
     }
     account.change(author(2), Change::Subscribe(name(&format!("Seen/{session}")))).await.unwrap();

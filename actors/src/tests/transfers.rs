@@ -46,17 +46,18 @@ fn a_move_is_one_commit_that_both_mailboxes_show_when_it_is_answered() {
         append(&archive, 9).await.unwrap();
         let before = world.store.newest_commit();
         let moved = world.transfer("INBOX", &[2, 3, 77], "Archive").await.unwrap();
-        assert_eq!(moved.moved, [(uid(2), uid(2)), (uid(3), uid(3))]);
+        assert_eq!((moved.from, moved.to), (uids([2, 3]), uids([2, 3])));
         assert_eq!((seen(&inbox).await, seen(&archive).await), (vec![1, 4], vec![1, 2, 3]));
         let records = world.store.commits(before + 1, 10).unwrap();
         assert_eq!(records.len(), 2);
         assert_eq!(records[0].commit, records[1].commit);
         // Nothing that is there: nothing is written.
-        assert_eq!(world.transfer("INBOX", &[2], "Archive").await.unwrap().moved, []);
+        assert!(world.transfer("INBOX", &[2], "Archive").await.unwrap().from.is_empty());
         assert_eq!(world.store.newest_commit(), before + 1);
         assert_eq!(world.transfer("INBOX", &[1], "Nowhere").await.unwrap_err(), Refusal::NoTargetMailbox);
         // Onto itself.
-        assert_eq!(world.transfer("INBOX", &[1], "INBOX").await.unwrap().moved, [(uid(1), uid(5))]);
+        let moved = world.transfer("INBOX", &[1], "INBOX").await.unwrap();
+        assert_eq!((moved.from, moved.to), (uids([1]), uids([5])));
         assert_eq!(seen(&inbox).await, [4, 5]);
     });
 }
@@ -70,7 +71,7 @@ fn crossing_moves_do_not_hold_each_other_up() {
         append(&archive, 2).await.unwrap();
         let crossing = join(world.transfer("INBOX", &[1], "Archive"), world.transfer("Archive", &[1], "INBOX"));
         let (there, back) = timeout(Duration::from_secs(60), crossing).await.unwrap();
-        assert_eq!((there.unwrap().moved, back.unwrap().moved), (vec![(uid(1), uid(2))], vec![(uid(1), uid(2))]));
+        assert_eq!((there.unwrap().to, back.unwrap().to), (uids([2]), uids([2])));
         assert_eq!((seen(&inbox).await, seen(&archive).await), (vec![2], vec![2]));
     });
 }
@@ -130,7 +131,7 @@ fn a_refused_move_leaves_both_as_they_were_and_free() {
         // A target that panics while the source holds still.
         archive.panic();
         let moved = world.transfer("INBOX", &[1], "Archive").await.unwrap();
-        assert_eq!(moved.moved, [(uid(1), uid(2))]);
+        assert_eq!((moved.from, moved.to), (uids([1]), uids([2])));
         assert_eq!(seen(&world.open("Archive").await).await, [1, 2]);
     });
 }
@@ -142,7 +143,7 @@ fn a_hold_serves_looks_lets_changes_wait_and_reloads_when_it_is_dropped() {
         let inbox = world.open("INBOX").await;
         append(&inbox, 1).await.unwrap();
         let prepared = inbox.prepare(Prepare::Expunge(None)).await.unwrap();
-        assert_eq!(prepared.messages.len(), 1);
+        assert_eq!(prepared.leaving.messages.len(), 1);
         assert_eq!(seen(&inbox).await, [1]);
         let waiting = inbox.clone();
         let waiting = actix_rt::spawn(async move { append(&waiting, 2).await });

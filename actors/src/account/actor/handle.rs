@@ -17,7 +17,7 @@ use crate::id::{AccountId, MailboxId};
 use crate::journal::actor::JournalHandle;
 use crate::limits::Limits;
 use crate::mailbox::actor::MailboxHandle;
-use crate::mailbox::load::{self as mailbox_load, Loaded};
+use crate::mailbox::load as mailbox_load;
 use crate::mailbox::requests::{Look, SubscriberId};
 use crate::refusal::{Fault, Refusal};
 
@@ -112,9 +112,8 @@ impl AccountHandle {
         for _ in 0..ATTEMPTS {
             let Some(handle) = self.ask(Locate(mailbox)).await? else {
                 let (store, limits) = (Arc::clone(self.journal.store()), Arc::clone(&self.limits));
-                let load = move || mailbox_load::load(&*store, mailbox, &limits);
-                let Loaded { state, recent_from, .. } = self.journal.placement().run(load).await??;
-                return Ok(Look { snapshot: state, recent_from });
+                let look = move || mailbox_load::passive_look(&*store, mailbox, &limits);
+                return Ok(self.journal.placement().run(look).await??);
             };
             match handle.peek().await {
                 Err(Refusal::Fault(Fault::Gone)) => {}
@@ -160,20 +159,29 @@ impl AccountHandle {
 }
 
 /// A programming error on purpose.
-#[cfg(test)]
-pub(crate) struct Panic;
+#[cfg(any(test, feature = "testing"))]
+struct Panic;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Message for Panic {
     type Result = ();
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Handler<Panic> for AccountActor {
     type Result = ();
 
+    #[allow(clippy::panic, reason = "that is what the request is for")]
     fn handle(&mut self, Panic: Panic, _: &mut Self::Context) {
         panic!("on purpose");
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl AccountHandle {
+    /// Makes the actor panic when it comes to this request.
+    pub fn panic(&self) {
+        self.address.do_send(Panic);
     }
 }
 
@@ -182,10 +190,5 @@ impl AccountHandle {
     /// Whether the mailbox has an actor.
     pub(crate) async fn is_open(&self, mailbox: MailboxId) -> bool {
         self.ask(Locate(mailbox)).await.unwrap().is_some()
-    }
-
-    /// Makes the actor panic when it comes to this request.
-    pub(crate) fn panic(&self) {
-        self.address.do_send(Panic);
     }
 }

@@ -1,5 +1,7 @@
 //! How others reach a mailbox's actor: each method is one request.
 
+use std::sync::Arc;
+
 use actix::{Addr, Handler, Message};
 use carillon_storage::Author;
 use tokio::sync::oneshot;
@@ -62,8 +64,8 @@ impl MailboxHandle {
     ///
     /// # Errors
     /// As the mailbox decides. After `Gone` the change may have been made: [`JournalHandle::record_of`](crate::journal::actor::JournalHandle::record_of) tells.
-    pub async fn change(&self, author: Author, change: Change) -> Result<Changed, Refusal> {
-        self.ask(Submit { author, change }).await
+    pub async fn change(&self, author: Author, change: impl Into<Arc<Change>>) -> Result<Changed, Refusal> {
+        self.ask(Submit { author, change: change.into() }).await
     }
 
     /// The account alone asks this.
@@ -103,27 +105,28 @@ impl MailboxHandle {
 }
 
 /// A programming error on purpose.
-#[cfg(test)]
-pub(crate) struct Panic;
+#[cfg(any(test, feature = "testing"))]
+struct Panic;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Message for Panic {
     type Result = ();
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Handler<Panic> for MailboxActor {
     type Result = ();
 
+    #[allow(clippy::panic, reason = "that is what the request is for")]
     fn handle(&mut self, Panic: Panic, _: &mut Self::Context) {
         panic!("on purpose");
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl MailboxHandle {
     /// Makes the actor panic when it comes to this request.
-    pub(crate) fn panic(&self) {
+    pub fn panic(&self) {
         self.address.do_send(Panic);
     }
 }

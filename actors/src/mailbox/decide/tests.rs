@@ -18,7 +18,7 @@ fn append_gives_uids_in_order() {
     let decision = given([appended([1, 2, 5], "")])
         .when(&Change::Append(vec![new_message(70, flags("\\Seen Work")), new_message(71, flags(""))]));
     let decision = decision.unwrap();
-    assert_eq!(decision.changed.appended, [uid(6), uid(7)]);
+    assert_eq!(decision.changed.appended, uids([6, 7]));
     assert_eq!((decision.changed.position, decision.changed.uid_validity), (None, uid_validity(9)));
     let [MailboxEvent::Appended { arrivals }] = &decision.events[..] else { panic!("{decision:?}") };
     assert_eq!(arrivals[0].flags, flags("\\Seen Work"));
@@ -34,14 +34,14 @@ fn append_of_nothing_is_no_event() {
 fn a_uid_is_never_used_twice() {
     let mut given = given([appended([1, 2, 3], "\\Deleted")]);
     given.commit(&ALL).unwrap();
-    assert_eq!(given.when(&Change::Append(vec![new_message(1, flags(""))])).unwrap().changed.appended, [uid(4)]);
+    assert_eq!(given.when(&Change::Append(vec![new_message(1, flags(""))])).unwrap().changed.appended, uids([4]));
 }
 
 #[test]
 fn append_is_refused_whole_when_uids_run_out() {
     let given = given([appended([u32::MAX - 2], "")]);
     let new = |count| Change::Append((0..count).map(|number| new_message(number, flags(""))).collect());
-    assert_eq!(given.when(&new(1)).unwrap().changed.appended, [uid(u32::MAX - 1)]);
+    assert_eq!(given.when(&new(1)).unwrap().changed.appended, uids([u32::MAX - 1]));
     assert!(matches!(given.when(&new(2)), Err(Refusal::Limit(_))));
 }
 
@@ -143,7 +143,7 @@ fn a_move_onto_itself_is_one_record() {
     assert_eq!((gone, why), (&uids([1, 3]), &Expunging::MovedTo { mailbox: OWN, uids: uids([4, 5]) }));
     assert_eq!(arrivals[1].origin, Origin::Copy { mailbox: OWN, uid: uid(3) });
     assert_eq!((arrivals[1].details.email_id, arrivals[1].details.save_date), (message_details(3).email_id, NOW + 50));
-    assert_eq!((decision.changed.appended, decision.changed.affected), (vec![uid(4), uid(5)], uids([1, 3])));
+    assert_eq!((decision.changed.appended, decision.changed.affected), (uids([4, 5]), uids([1, 3])));
     assert_eq!(given.state.messages().uids(), uids([2, 4, 5]));
     let moved = given.state.messages().by_uid(uid(4)).unwrap();
     assert_eq!((given.state.flag_set(moved.flags), moved.modseq.0), (flags("\\Seen Work"), given.state.position()));
@@ -154,17 +154,19 @@ fn a_move_onto_itself_is_one_record() {
 fn a_transfer_is_the_sources_messages_under_the_targets_uids() {
     let source = given([appended([1, 2, 3], "\\Deleted Work")]);
     let target = given([appended([40], "")]);
-    let messages = expunge_for_move(&source.state, &uids([2, 3, 4])).unwrap();
-    assert_eq!(messages.iter().map(|message| message.uid).collect::<UidSet>(), uids([2, 3]));
-    let decision = append_for_move(&target.state, MailboxId(1), &messages, &target.context()).unwrap();
-    assert_eq!(decision.changed.appended, [uid(41), uid(42)]);
+    let leaving = leave(&source.state, MailboxId(1), &uids([2, 3, 4]), &source.limits).unwrap();
+    assert_eq!((leaving.uids(), leaving.position), (uids([2, 3]), 2));
+    let decision = append_for_move(&target.state, &leaving, &target.context()).unwrap();
+    assert_eq!(decision.changed.appended, uids([41, 42]));
     let [MailboxEvent::Appended { arrivals }] = &decision.events[..] else { panic!("{decision:?}") };
     assert_eq!(arrivals[0].flags, flags("\\Deleted Work"));
     assert_eq!(arrivals[0].origin, Origin::Copy { mailbox: MailboxId(1), uid: uid(2) });
     assert_eq!(arrivals[0].details, message_details(2));
     let why = Expunging::MovedTo { mailbox: OWN, uids: uids([41, 42]) };
-    assert_eq!(moved_to(&messages, OWN, &decision.changed.appended), MailboxEvent::Expunged { uids: uids([2, 3]), why });
-    assert!(append_for_move(&target.state, MailboxId(1), &[], &target.context()).unwrap().events.is_empty());
+    let event = moved_to(leaving.uids(), OWN, decision.changed.appended);
+    assert_eq!(event, MailboxEvent::Expunged { uids: uids([2, 3]), why });
+    let nothing = Leaving { messages: Vec::new(), ..leaving };
+    assert!(append_for_move(&target.state, &nothing, &target.context()).unwrap().events.is_empty());
 }
 
 #[test]
@@ -173,6 +175,40 @@ fn a_deleted_mailbox_takes_nothing() {
     for change in [Change::Append(vec![]), store(&[1], Add, "\\Seen"), ALL, Change::MoveWithin(uids([1]))] {
         assert_eq!(given.when(&change), Err(Refusal::NoSuchMailbox));
     }
-    assert_eq!(expunge_for_move(&given.state, &uids([1])), Err(Refusal::NoSuchMailbox));
-    assert_eq!(append_for_move(&given.state, OWN, &[], &given.context()), Err(Refusal::NoSuchMailbox));
+    assert_eq!(leave(&given.state, OWN, &uids([1]), &given.limits), Err(Refusal::NoSuchMailbox));
+    let nothing = Leaving { mailbox: OWN, position: 1, messages: Vec::new() };
+    assert_eq!(append_for_move(&given.state, &nothing, &given.context()), Err(Refusal::NoSuchMailbox));
+}
+
+#[test]
+fn what_would_not_fit_into_a_commit_is_refused_before_it_is_built() {
+    let limits = Limits { change_bytes: 1_000, ..Limits::default() };
+    let given = given_with(&limits, [appended(1..=9, "")]);
+    assert_eq!(may_be_copied(&given.state, &uids(1..=8), &limits), Ok(()));
+    assert_eq!(may_be_copied(&given.state, &uids(1..=9), &limits), Err(Refusal::TOO_MUCH_AT_ONCE));
+    assert_eq!(leave(&given.state, OWN, &uids(1..=9), &limits), Err(Refusal::TOO_MUCH_AT_ONCE));
+    assert_eq!(given.when(&Change::MoveWithin(uids(1..=9))), Err(Refusal::TOO_MUCH_AT_ONCE));
+    // Prefix and keywords count.
+    let keywords: Vec<String> = (0..3).map(|number| format!("{}{number}", "k".repeat(150))).collect();
+    let details = Arc::new(Details { prefix: Some(vec![b'x'; 800].as_slice().into()), ..Details::clone(&message_details(1)) });
+    let arrival = Arrival { uid: uid(1), flags: flags(""), details, origin: Origin::Delivery };
+    let given = given_with(&limits, [MailboxEvent::Appended { arrivals: vec![arrival] }, appended([2, 3], &keywords.join(" "))]);
+    assert_eq!([1, 2].map(|number| may_be_copied(&given.state, &uids([number]), &limits)), [Ok(()), Ok(())]);
+    assert_eq!(may_be_copied(&given.state, &uids([1, 2]), &limits), Err(Refusal::TOO_MUCH_AT_ONCE));
+    assert_eq!(may_be_copied(&given.state, &uids([2, 3]), &limits), Err(Refusal::TOO_MUCH_AT_ONCE));
+}
+
+#[test]
+fn no_arrival_is_longer_than_is_reckoned_with() {
+    let longest = Details {
+        size: u64::MAX,
+        internal_date: carillon_protocol::date::InternalDate { unix_seconds: i64::MIN, offset_minutes: i16::MIN },
+        save_date: u64::MAX,
+        ..Details::clone(&message_details(1))
+    };
+    let origin = Origin::Copy { mailbox: MailboxId(u64::MAX), uid: Uid::MAX };
+    let arrival = Arrival { uid: Uid::MAX, flags: flags("\\Seen"), details: longest.into(), origin };
+    let bytes =
+        |count| super::super::event::encode(&[MailboxEvent::Appended { arrivals: vec![arrival.clone(); count] }]).unwrap().len();
+    assert!((bytes(200) - bytes(100)) as u64 <= 100 * ARRIVAL_BYTES, "{}", (bytes(200) - bytes(100)) / 100);
 }

@@ -48,6 +48,5 @@ pub async fn append(session: &mut Session, name: &MailboxName, messages: Vec<App
     let handle = session.open(target).await.map_err(missing_target)?;
     let changed = session.change(handle, Change::Append(prepared)).await.map_err(missing_target)?;
     session.counts.appended += count;
-    let uids = changed.appended.into_iter().collect();
-    Ok(reply::ok_with(ResponseCode::AppendUid(changed.uid_validity, uids), "Appended"))
+    Ok(reply::ok_with(ResponseCode::AppendUid(changed.uid_validity, changed.appended), "Appended"))
 }

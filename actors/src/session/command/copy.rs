@@ -7,7 +7,9 @@ use carillon_protocol::set::{Numbering, SequenceSet, UidSet};
 use super::super::reply::{self, Ending, Reply};
 use super::super::state::Session;
 use super::super::view::Mode;
+use crate::account::requests::Transferred;
 use crate::id::MailboxId;
+use crate::mailbox::decide::may_be_copied;
 use crate::mailbox::details;
 use crate::mailbox::event::Origin;
 use crate::mailbox::requests::{Change, Claim, NewMessage, Snapshot};
@@ -23,10 +25,14 @@ pub async fn copy(session: &mut Session, numbering: Numbering, set: &SequenceSet
         return Ok(reply::ok("There was nothing to copy"));
     }
     let (mailbox, save_date, named) = (session.selected()?.view.mailbox(), session.doors.core.clock.seconds(), uids.clone());
-    let messages = session.compute(session.exists(), move || copies(&source, mailbox, &named, save_date)).await?;
+    let limits = session.doors.core.limits.clone();
+    let copy = move || {
+        may_be_copied(&source, &named, &limits)?;
+        Ok::<_, Refusal>(copies(&source, mailbox, &named, save_date))
+    };
+    let messages = session.compute(session.exists(), copy).await??;
     let changed = session.change(handle, Change::Append(messages)).await.map_err(missing_target)?;
-    let copied = changed.appended.into_iter().collect();
-    Ok(reply::ok_with(ResponseCode::CopyUid(changed.uid_validity, uids, copied), "Copied"))
+    Ok(reply::ok_with(ResponseCode::CopyUid(changed.uid_validity, uids, changed.appended), "Copied"))
 }
 
 /// MOVE: one commit over both mailboxes; COPYUID comes before the first EXPUNGE (RFC 6851 §4.3).
@@ -40,16 +46,12 @@ pub async fn move_messages(session: &mut Session, numbering: Numbering, set: &Se
     if uids.is_empty() {
         return Ok(reply::ok("There was nothing to move"));
     }
-    let (uid_validity, moved) = if source == target_id {
+    let Transferred { uid_validity, from, to } = if source == target_id {
         let changed = session.change_mailbox(Change::MoveWithin(uids)).await?;
-        let pairs = changed.affected.iter().zip(changed.appended).collect();
-        (changed.uid_validity, pairs)
+        Transferred { uid_validity: changed.uid_validity, from: changed.affected, to: changed.appended }
     } else {
-        let transferred = session.transfer(uids, &target).await?;
-        (transferred.uid_validity, transferred.moved)
+        session.transfer(uids, &target).await?
     };
-    let from: UidSet = moved.iter().map(|(old, _)| *old).collect();
-    let to: UidSet = moved.iter().map(|(_, new)| *new).collect();
     session.counts.expunged += from.len();
     if !from.is_empty() {
         session.tell(&Untagged::Status(reply::ok_with(ResponseCode::CopyUid(uid_validity, from, to), "Moved")));

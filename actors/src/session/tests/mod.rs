@@ -3,6 +3,7 @@
 mod arriving;
 mod bounds;
 mod deaths;
+mod limits;
 mod names;
 mod reading;
 mod states;
