@@ -1,5 +1,5 @@
-//! kill -9 and the pulled plug against the real binary, under concurrent work; then `log verify` and the audit of all that was acknowledged. Some messages are so
-//! large that they are files of their own, segments are short and checkpoints frequent, so that all of these fall into the rounds.
+//! kill -9 and the pulled plug against the real binary, under concurrent work; then `log verify`, a look into the logs, and the audit of all that was
+//! acknowledged. Some messages are so large that they are files of their own, segments are short and checkpoints frequent, so that all of these fall into the rounds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
 
 #[path = "simulation/audit.rs"]
@@ -16,6 +16,7 @@ mod people;
 mod verdict;
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use client::Client;
-use ledger::Ledger;
+use ledger::{Ledger, Reply};
 use people::{Books, Life};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -139,12 +140,56 @@ fn is_varied(data: &Path) {
     assert!(damaged.iter().all(|name| name == "sled"), "{damaged:?}");
 }
 
+/// The logs of the account and its mailboxes as `log show` has them, from round to round.
+#[derive(Default)]
+struct Logs {
+    /// Which log, position and commit, and the command that wrote there.
+    records: Vec<(String, u64, u64, String)>,
+    /// Acknowledged commands that were found.
+    found: usize,
+}
+
+impl Logs {
+    /// What was there stays as it is, so that no position, which is a MODSEQ, goes back. What was acknowledged since is there, once in each log, and what was refused is not.
+    fn check(&mut self, data: &Path, books: &Books) {
+        let output = Command::new(BINARY).args(["log", "show", "--output", "json", "--data"]).arg(data).output().unwrap();
+        assert!(output.status.success(), "log show: {output:?}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let mut records: Vec<_> = lines.lines().filter_map(|line| record(&serde_json::from_str(line).unwrap())).collect();
+        // Events of one record.
+        records.dedup();
+        assert!(records.starts_with(&self.records), "what an earlier round found in the logs has changed");
+        let mut written: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        // A mailbox that RENAME INBOX makes is opened and filled by one command.
+        for (log, _, _, tag) in records.iter().skip(self.records.len()).filter(|(_, position, ..)| *position > 1) {
+            written.entry(tag).or_default().push(log);
+        }
+        let mut books = books.borrow_mut();
+        for (tag, reply) in std::mem::take(&mut books.replies) {
+            let logs = written.get(&*tag).map_or(&[][..], Vec::as_slice);
+            self.found += usize::from(!logs.is_empty());
+            let is_twice = logs.iter().collect::<BTreeSet<_>>().len() != logs.len();
+            if logs.is_empty() == (reply == Reply::Changed) || is_twice {
+                books.complain(format!("{tag} was answered {reply:?}, and it is in the logs {logs:?}"));
+            }
+        }
+        self.records = records;
+    }
+}
+
+/// `None` for a record of the server's log: those are no answers to anybody.
+fn record(line: &serde_json::Value) -> Option<(String, u64, u64, String)> {
+    let log = line.get("mailbox_id").or_else(|| line.get("account_id"))?.as_str()?;
+    let tag = line["cause"].as_str()?.split(' ').next()?;
+    Some((log.to_owned(), line["seq"].as_u64()?, line["commit"].as_u64()?, tag.to_owned()))
+}
+
 fn complaints(books: &Books) -> Vec<String> {
     std::mem::take(&mut books.borrow_mut().complaints)
 }
 
 /// One round: work, an end by force at a moment of the dice, a start, the audit.
-fn round(number: u64, data: &Path, books: &Books, longest: u64, end: impl FnOnce(Server) + Send) {
+fn round(number: u64, data: &Path, books: &Books, logs: &mut Logs, longest: u64, end: impl FnOnce(Server) + Send) {
     let server = Server::start(data);
     let address = server.address;
     let mut dice = StdRng::seed_from_u64(number);
@@ -157,6 +202,7 @@ fn round(number: u64, data: &Path, books: &Books, longest: u64, end: impl FnOnce
         block_on(life(address, number, books).work(READERS, number));
     });
     verify(data);
+    logs.check(data, books);
     let server = Server::start(data);
     assert!(block_on(life(server.address, number, books).look()).is_some(), "round {number}: the server cannot be read");
     server.kill();
@@ -169,14 +215,14 @@ fn twenty_rounds_of_kill_9_lose_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     add_user(&data);
-    let books = books();
+    let (books, mut logs) = (books(), Logs::default());
     for number in 1..=20 {
-        round(number, &data, &books, 900, Server::kill);
+        round(number, &data, &books, &mut logs, 900, Server::kill);
     }
-    let acknowledged = books.borrow().appended.len();
+    let (acknowledged, found) = (books.borrow().appended.len(), logs.found);
     is_varied(&data);
-    assert!(acknowledged > 50, "only {acknowledged} messages were acknowledged: the rounds prove nothing");
-    eprintln!("20 rounds of kill -9: {acknowledged} acknowledged messages, none lost");
+    assert!(acknowledged > 50 && found > 100, "only {acknowledged} messages and {found} commands: the rounds prove nothing");
+    eprintln!("20 rounds of kill -9: {acknowledged} acknowledged messages and {found} acknowledged commands, none lost");
 }
 
 /// A small ext4 file system in a file. At the moment of the kill the file is copied as it stands: what was not synced is not in it.
@@ -249,12 +295,12 @@ fn ten_rounds_of_the_pulled_plug_lose_nothing() {
     let data = disk.mount.join("data");
     add_user(&data);
     assert!(Disk::run("sync", &[]));
-    let books = books();
+    let (books, mut logs) = (books(), Logs::default());
     for number in 101..=110 {
-        round(number, &data, &books, 1600, |server| disk.pull(server));
+        round(number, &data, &books, &mut logs, 1600, |server| disk.pull(server));
     }
-    let acknowledged = books.borrow().appended.len();
+    let (acknowledged, found) = (books.borrow().appended.len(), logs.found);
     is_varied(&data);
-    assert!(acknowledged > 20, "only {acknowledged} messages were acknowledged: the rounds prove nothing");
-    eprintln!("10 rounds of the pulled plug: {acknowledged} acknowledged messages, none lost");
+    assert!(acknowledged > 20 && found > 40, "only {acknowledged} messages and {found} commands: the rounds prove nothing");
+    eprintln!("10 rounds of the pulled plug: {acknowledged} acknowledged messages and {found} acknowledged commands, none lost");
 }
