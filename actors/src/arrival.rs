@@ -112,7 +112,7 @@ fn read(source: &Source, arrival: Arrival) -> Result<NewMessage, Refusal> {
         return Err(Refusal::EmptyMessage);
     }
     let hash = BodyHash::of(&bytes);
-    let summary = source.summarise_arrival(&hash, &bytes);
+    let (summary, beside) = source.summarise_arrival(&hash, &bytes);
     let length = bytes.len() as u64;
     let prefix_length = arrival.prefix.as_ref().map_or(0, |prefix| prefix.len() as u64);
     let size = length + prefix_length;
@@ -120,6 +120,6 @@ fn read(source: &Source, arrival: Arrival) -> Result<NewMessage, Refusal> {
     let ids = MessageIds { references: summary.glance.digest.references.first().map(String::as_str), ..ids };
     let details = Arc::new(details::new(arrival.prefix, hash, size, arrival.internal_date, arrival.save_date, ids));
     let content = file.map_or_else(|| BodySource::Memory(Bytes::from(bytes)), |file| BodySource::File(Arc::new(file)));
-    let body = Some(Body { hash, length, source: content });
+    let body = Some(Body { hash, length, source: content, beside });
     Ok(NewMessage { flags: arrival.flags, details, origin: arrival.origin, body })
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use actix::{Actor, Addr, Context, Handler};
 use bytes::Bytes;
 use carillon_storage::{
-    AppendError, Author, Body, BodyHash, CommitList, CommitNumber, Committed, Head, Journal, LogId, MemoryJournal, Position,
-    ReadError, Record, SpoolFile, Tell,
+    AppendError, Author, Body, BodyHash, CacheEntry, CommitList, CommitNumber, Committed, Head, Journal, LogId, MemoryJournal,
+    Position, ReadError, Record, SpoolFile, Tell,
 };
 
 use crate::clock::Clock;
@@ -172,7 +172,7 @@ impl Journal for Watched {
     fn cache(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         self.inner.cache(key)
     }
-    fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError> {
+    fn put_cache(&self, entries: Vec<CacheEntry>) -> Result<(), ReadError> {
         self.inner.put_cache(entries)
     }
     fn spool(&self) -> Result<SpoolFile, AppendError> {

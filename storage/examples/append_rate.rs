@@ -79,7 +79,12 @@ fn bodies(store: &Store) -> Result<(), Box<dyn std::error::Error>> {
     for group in 0..200_u64 {
         let lists = (0..50).map(|index| {
             let bytes = message(group * 50 + index);
-            let body = Body { hash: BodyHash::of(&bytes), length: bytes.len() as u64, source: BodySource::Memory(bytes.into()) };
+            let body = Body {
+                hash: BodyHash::of(&bytes),
+                length: bytes.len() as u64,
+                source: BodySource::Memory(bytes.into()),
+                beside: None,
+            };
             vec![commit(1000 + index, group, group, vec![body])]
         });
         for answer in store.append(lists.collect()) {

@@ -41,7 +41,7 @@ fn main() -> Outcome<()> {
 
 fn message(log: u64, number: u64) -> Commit {
     let bytes = Bytes::from(format!("Subject: message {number} of {log}\r\nFrom: a@example.org\r\n\r\nIt says little.\r\n"));
-    let body = Body { hash: BodyHash::of(&bytes), length: bytes.len() as u64, source: BodySource::Memory(bytes) };
+    let body = Body { hash: BodyHash::of(&bytes), length: bytes.len() as u64, source: BodySource::Memory(bytes), beside: None };
     let author = Author { session: log, command: 1, tag: "a1".into(), verb: "APPEND".into() };
     let events = Bytes::from(vec![7; 150]);
     let records = vec![RecordDraft { log: LogId { kind: 2, id: log }, expected: number, version: 1, events }];

@@ -8,7 +8,7 @@ use crate::format::{BodyPlace, EntryKind, encode_places, encode_record};
 use crate::journal::CommitList;
 use crate::large;
 use crate::order::{OrderedCommit, OrderedList, order};
-use crate::record::{Body, BodyHash, BodySource, Committed, Head, LogId, Record};
+use crate::record::{Body, BodyHash, BodySource, CacheEntry, Committed, Head, LogId, Record};
 use crate::sled::Change;
 use crate::store::{Shared, Writer, lock};
 use crate::stream::Group;
@@ -29,6 +29,7 @@ struct Draft {
     /// Bodies in this group or made durable just before.
     bodies: HashSet<BodyHash>,
     large: Vec<(BodyHash, BodyPlace)>,
+    beside: Vec<CacheEntry>,
     /// Which answers wait for it, and what they will be.
     answers: Vec<(usize, Vec<Committed>)>,
 }
@@ -42,6 +43,7 @@ impl Draft {
             heads: HashMap::new(),
             bodies: HashSet::new(),
             large: Vec::new(),
+            beside: Vec::new(),
             answers: Vec::new(),
         }
     }
@@ -91,7 +93,7 @@ impl Shared {
         };
         let OrderedList { commits, heads } = order(list, draft.group.next(), &mut head_of)?;
         let mark = draft.group.mark();
-        let (records, large) = (draft.records.len(), draft.large.len());
+        let (records, large, beside) = (draft.records.len(), draft.large.len(), draft.beside.len());
         let added = self.add_bodies(writer, draft, &commits).and_then(|bodies| add_records(draft, &commits, bodies));
         match added {
             Ok(bodies) => {
@@ -103,6 +105,7 @@ impl Shared {
                 draft.group.rewind(mark);
                 draft.records.truncate(records);
                 draft.large.truncate(large);
+                draft.beside.truncate(beside);
                 Err(error)
             }
         }
@@ -120,7 +123,11 @@ impl Shared {
             if draft.bodies.contains(&body.hash) || !added.insert(body.hash) {
                 continue;
             }
-            match self.stored_place(writer, body)? {
+            let place = self.stored_place(writer, body)?;
+            if place.is_none() || body.source == BodySource::Stored {
+                draft.beside.extend(body.beside.clone());
+            }
+            match place {
                 Some(place) if place.segment == 0 => {
                     draft.large.push((body.hash, place));
                     draft.group.entry(EntryKind::Large, &encode_places(&[(body.hash, place)]));
@@ -167,6 +174,7 @@ impl Shared {
             draft.heads.iter().for_each(|(log, head)| change.head(*log, *head));
             draft.commits.iter().for_each(|(commit, places)| change.commit(*commit, places));
             places.iter().chain(&draft.large).for_each(|(hash, place)| change.place(*hash, place));
+            draft.beside.iter().for_each(|(key, value)| change.cached(key, value));
             change.newest(newest);
             change
         };

@@ -24,7 +24,7 @@ pub(crate) fn commit(records: Vec<RecordDraft>, bodies: &[&[u8]]) -> Commit {
 
 pub(crate) fn body(bytes: &[u8]) -> Body {
     let source = BodySource::Memory(Bytes::copy_from_slice(bytes));
-    Body { hash: BodyHash::of(bytes), length: bytes.len() as u64, source }
+    Body { hash: BodyHash::of(bytes), length: bytes.len() as u64, source, beside: None }
 }
 
 /// A body in a file of the journal's spool, and where that is.
@@ -40,6 +40,7 @@ pub(crate) fn check(journal: &dyn Journal) {
     reads(journal);
     bodies(journal);
     prepared_bodies(journal);
+    beside_bodies(journal);
     limits(journal);
     long_records(journal);
     caches(journal);
@@ -149,6 +150,19 @@ fn prepared_bodies(journal: &dyn Journal) {
     let path = abandoned.path().to_path_buf();
     drop(abandoned);
     assert!(!path.exists());
+}
+
+fn beside_bodies(journal: &dyn Journal) {
+    let with =
+        |bytes: &[u8], value: &'static [u8]| Body { beside: Some((bytes.to_vec(), Bytes::from_static(value))), ..body(bytes) };
+    let large = vec![b'z'; 2 * 1024 * 1024];
+    let prepared = journal.prepare(vec![with(&large, b"of a large one"), with(b"small", b"of a small one")]).unwrap();
+    let refused = vec![with(b"refused", b"of one that is not stored"), Body { source: BodySource::Stored, ..body(b"?") }];
+    assert!(append_bodies(journal, refused).is_err());
+    assert!(append_bodies(journal, prepared).is_ok());
+    assert_eq!(journal.cache(&large).unwrap().as_deref(), Some(b"of a large one".as_slice()));
+    assert_eq!(journal.cache(b"small").unwrap().as_deref(), Some(b"of a small one".as_slice()));
+    assert_eq!(journal.cache(b"refused"), Ok(None));
 }
 
 fn limits(journal: &dyn Journal) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::error::{AppendError, ReadError};
 use crate::fate::Fate;
 use crate::journal::{CommitList, Journal, Tell};
-use crate::record::{Body, BodyHash, CommitNumber, Committed, Head, LogId, Position, Record};
+use crate::record::{Body, BodyHash, CacheEntry, CommitNumber, Committed, Head, LogId, Position, Record};
 use crate::spool::SpoolFile;
 
 /// What the store does to its files. What sled does to its own is not among them: `Apply`, `Ask` and `Flush` stand for calls of sled.
@@ -287,7 +287,7 @@ impl<J: Journal> Journal for FaultJournal<J> {
         self.inner.cache(key)
     }
 
-    fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError> {
+    fn put_cache(&self, entries: Vec<CacheEntry>) -> Result<(), ReadError> {
         self.inner.put_cache(entries)
     }
 

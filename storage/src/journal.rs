@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::{AppendError, ReadError};
-use crate::record::{Body, BodyHash, Commit, CommitNumber, Committed, Head, LogId, Position, Record};
+use crate::record::{Body, BodyHash, CacheEntry, Commit, CommitNumber, Committed, Head, LogId, Position, Record};
 use crate::spool::SpoolFile;
 
 /// Commits that stand and fall together: one mailbox decided each on the state that the one before it leaves.
@@ -50,7 +50,7 @@ pub trait Journal: Send + Sync {
     fn cache(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError>;
 
     /// Puts cached values, all or none visible; empty values delete. Not durable by itself; values over 64 KiB are cut in pieces inside.
-    fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError>;
+    fn put_cache(&self, entries: Vec<CacheEntry>) -> Result<(), ReadError>;
 
     /// A new, empty file for a large body while it arrives, on the same file system as the store where there is one.
     ///
@@ -105,7 +105,7 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
     fn cache(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         (**self).cache(key)
     }
-    fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError> {
+    fn put_cache(&self, entries: Vec<CacheEntry>) -> Result<(), ReadError> {
         (**self).put_cache(entries)
     }
     fn spool(&self) -> Result<SpoolFile, AppendError> {

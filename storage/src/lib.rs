@@ -46,7 +46,8 @@ pub use journal::{CommitList, Journal, Tell};
 pub use memory::MemoryJournal;
 pub use options::{OpenReport, StoreOptions};
 pub use record::{
-    Author, Body, BodyHash, BodySource, Chain, Commit, CommitNumber, Committed, Head, LogId, Position, Record, RecordDraft,
+    Author, Body, BodyHash, BodySource, CacheEntry, Chain, Commit, CommitNumber, Committed, Head, LogId, Position, Record,
+    RecordDraft,
 };
 pub use spool::SpoolFile;
 pub use store::Store;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::error::{AppendError, ReadError};
 use crate::journal::{CommitList, Journal, LARGE_BODY_BYTES, Tell};
 use crate::order::{OrderedList, order};
-use crate::record::{Body, BodyHash, BodySource, CommitNumber, Committed, Head, LogId, Position, Record};
+use crate::record::{Body, BodyHash, BodySource, CacheEntry, CommitNumber, Committed, Head, LogId, Position, Record};
 use crate::spool::{Spool, SpoolFile};
 
 #[derive(Debug, Default)]
@@ -71,13 +71,15 @@ impl Contents {
     fn append_list(&mut self, list: CommitList) -> Result<Vec<Committed>, AppendError> {
         let first = self.commits.len() as CommitNumber + 1;
         let OrderedList { commits, .. } = order(list, first, &mut |log| Ok(self.head(log)))?;
-        let mut bodies = Vec::new();
+        let (mut bodies, mut beside) = (Vec::new(), Vec::new());
         for body in commits.iter().flat_map(|commit| &commit.bodies) {
             if !self.bodies.contains_key(&body.hash) {
                 bodies.push((body.hash, load(body)?));
             }
+            beside.extend(body.beside.clone());
         }
         self.bodies.extend(bodies);
+        self.cache.extend(beside);
         let mut answers = Vec::with_capacity(commits.len());
         for commit in commits {
             self.commits.push(commit.records.iter().map(|record| (record.log, record.position)).collect());
@@ -149,7 +151,7 @@ impl Journal for MemoryJournal {
         Ok(self.look().cache.get(key).cloned())
     }
 
-    fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError> {
+    fn put_cache(&self, entries: Vec<CacheEntry>) -> Result<(), ReadError> {
         let mut contents = self.change();
         for (key, value) in entries {
             if value.is_empty() {

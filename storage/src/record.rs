@@ -151,7 +151,13 @@ pub struct Body {
     pub length: u64,
     /// Where the bytes are.
     pub source: BodySource,
+    /// A cached value about it that is put in one step with the commit that brings it: a step of its own, as by
+    /// [`crate::journal::Journal::put_cache`], would cost as much as the commit.
+    pub beside: Option<CacheEntry>,
 }
+
+/// The key and the value of something cached.
+pub type CacheEntry = (Vec<u8>, Bytes);
 
 /// Where the bytes of a body to be stored are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::fault::Operation;
 use crate::files::Files;
 use crate::format::{BodyPlace, Taker};
-use crate::record::{BodyHash, Chain, CommitNumber, Head, LogId, Position, Record};
+use crate::record::{BodyHash, CacheEntry, Chain, CommitNumber, Head, LogId, Position, Record};
 use crate::snapshot;
 
 const NEWEST: &[u8] = b"Mnewest";
@@ -146,6 +146,11 @@ impl Change {
 
     pub(crate) fn place(&mut self, hash: BodyHash, place: &BodyPlace) {
         self.batch.insert(body_key(hash), place.encode());
+    }
+
+    /// A cached value under a key that never had another one.
+    pub(crate) fn cached(&mut self, key: &[u8], value: &[u8]) {
+        snapshot::put(&mut self.batch, &cache_key(key), value);
     }
 
     #[cfg(test)]
@@ -348,7 +353,7 @@ impl SledLog {
     }
 
     /// Puts cached values; one caller at a time.
-    pub(crate) fn put_cache(&self, entries: &[(Vec<u8>, Bytes)]) -> Result<(), LogError> {
+    pub(crate) fn put_cache(&self, entries: &[CacheEntry]) -> Result<(), LogError> {
         let mut batch = ::sled::Batch::default();
         for (key, value) in entries {
             let key = cache_key(key);

@@ -20,7 +20,7 @@ use crate::home::Home;
 use crate::journal::{CommitList, Journal, Tell};
 use crate::options::{OpenReport, StoreOptions};
 use crate::places::Places;
-use crate::record::{Body, BodyHash, CommitNumber, Committed, Head, LogId, Position, Record};
+use crate::record::{Body, BodyHash, CacheEntry, CommitNumber, Committed, Head, LogId, Position, Record};
 use crate::recovery::{self, Recovered};
 use crate::room::Room;
 use crate::segment::Shelf;
@@ -226,7 +226,7 @@ impl Journal for Store {
         self.shared.ask(|sled| sled.cache(key))
     }
 
-    fn put_cache(&self, entries: Vec<(Vec<u8>, Bytes)>) -> Result<(), ReadError> {
+    fn put_cache(&self, entries: Vec<CacheEntry>) -> Result<(), ReadError> {
         // It can be made again; what there is of room is for what cannot.
         if self.shared.room.check(0).is_err() {
             return Ok(());

@@ -22,7 +22,7 @@ fn options() -> StoreOptions {
 
 fn message(log: u64, number: u64) -> Commit {
     let bytes = Bytes::from(format!("Subject: message {number} of {log}\r\n\r\nIt says little.\r\n"));
-    let body = Body { hash: BodyHash::of(&bytes), length: bytes.len() as u64, source: BodySource::Memory(bytes) };
+    let body = Body { hash: BodyHash::of(&bytes), length: bytes.len() as u64, source: BodySource::Memory(bytes), beside: None };
     let records =
         vec![RecordDraft { log: LogId { kind: 2, id: log }, expected: number, version: 1, events: vec![7; 150].into() }];
     Commit { at: 0, author: Author::default(), records, bodies: vec![body] }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use carillon_protocol::mime::{BodyPart, Envelope, Excerpt, FieldFilter, Glance, PartContent, Summary, fields, summarise};
-use carillon_storage::{BodyHash, Journal, codec};
+use carillon_storage::{BodyHash, CacheEntry, Journal, codec};
 use serde::Deserialize;
 
 use super::glances::Glances;
@@ -140,13 +140,14 @@ impl Source {
         }
     }
 
-    /// The summary of a body that just arrived and is still in memory, kept for all who read it: what is new is asked for next.
-    pub fn summarise_arrival(&self, hash: &BodyHash, body: &[u8]) -> Summary {
+    /// The summary of a body that just arrived and is still in memory, and what is to be kept beside it for all who read it: what is new is asked for next.
+    pub fn summarise_arrival(&self, hash: &BodyHash, body: &[u8]) -> (Summary, Option<CacheEntry>) {
         let summary = summarise(body);
-        if let Some(glance) = put_summary(self.journal.as_ref(), hash, &summary) {
+        let entry = cache_entry(hash, &summary).map(|(entry, glance)| {
             self.glances.put(*hash, glance);
-        }
-        summary
+            entry
+        });
+        (summary, entry)
     }
 
     /// What is read.
@@ -205,13 +206,19 @@ impl Source {
     }
 }
 
-/// Keeps a summary for all who read it, and gives its glance as it is encoded. Without what is put here the first reader computes it again.
+/// Keeps a summary for all who read it, and gives its glance as it is encoded. Without what is put here the next reader computes it again.
 fn put_summary(journal: &dyn Journal, name: &BodyHash, summary: &Summary) -> Option<Arc<[u8]>> {
+    let (entry, front) = cache_entry(name, summary)?;
+    let _ = journal.put_cache(vec![entry]);
+    Some(front)
+}
+
+/// What is kept of a summary, and its glance as it is encoded.
+fn cache_entry(name: &BodyHash, summary: &Summary) -> Option<(CacheEntry, Arc<[u8]>)> {
     let encoded = Bytes::from(codec::encode(summary).ok()?);
     let front = front_of(&encoded)?;
     let kept = if encoded.len() > LONGEST_CACHED { encoded.slice(..front.len()) } else { encoded };
-    let _ = journal.put_cache(vec![(cache_key(name), kept)]);
-    Some(front)
+    Some(((cache_key(name), kept), front))
 }
 
 /// The glance in an encoded summary; `None` where there is none.
@@ -381,7 +388,8 @@ mod tests {
             let message = format!("{field}: {value}x\r\nTo: a@b\r\n\r\nbody\r\n");
             let journal = Arc::new(MemoryJournal::new());
             let source = Source::new(journal.clone(), 1 << 20);
-            source.summarise_arrival(&BodyHash::of(message.as_bytes()), message.as_bytes());
+            let (_, entry) = source.summarise_arrival(&BodyHash::of(message.as_bytes()), message.as_bytes());
+            journal.put_cache(entry.into_iter().collect()).unwrap();
             let kept = || journal.cache(&cache_key(&BodyHash::of(message.as_bytes()))).unwrap().unwrap();
             let before = kept();
             assert!(before.len() <= LONGEST_CACHED, "{field}: {}", before.len());
@@ -434,11 +442,10 @@ mod tests {
     fn the_summary_of_an_arrival_is_kept() {
         let (journal, body) = (Arc::new(MemoryJournal::new()), b"Subject: x\r\n\r\nbody");
         let (name, source) = (BodyHash::of(body), Source::new(journal.clone(), 1 << 20));
-        let summary = source.summarise_arrival(&name, body);
+        let (summary, entry) = source.summarise_arrival(&name, body);
         assert_eq!(summary.glance.header_length, 14);
-        assert!(journal.cache(&cache_key(&name)).unwrap().is_some());
+        assert_eq!(entry.map(|(key, _)| key), Some(cache_key(&name)));
         // The body is not there yet, so this comes from memory.
-        journal.put_cache(vec![(cache_key(&name), Bytes::new())]).unwrap();
         let details = details(name, body.len() as u64, 0);
         assert_eq!(source.glance(&details).unwrap().read().digest.base_subject, "x");
         assert!(source.content(&details).is_err());

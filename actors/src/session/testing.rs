@@ -42,7 +42,7 @@ pub fn details(body: BodyHash, size: u64, unix_seconds: i64) -> Arc<Details> {
 /// The details of a message whose bytes are stored.
 pub fn stored(journal: &MemoryJournal, bytes: &[u8]) -> Arc<Details> {
     let (hash, length) = (BodyHash::of(bytes), bytes.len() as u64);
-    let body = Body { hash, length, source: BodySource::Memory(Bytes::copy_from_slice(bytes)) };
+    let body = Body { hash, length, source: BodySource::Memory(Bytes::copy_from_slice(bytes)), beside: None };
     let commit = Commit { at: 0, author: Author::default(), records: Vec::new(), bodies: vec![body] };
     journal.append(vec![vec![commit]]).remove(0).unwrap();
     details(hash, length, 0)
