@@ -14,6 +14,7 @@ pub mod fetch;
 mod glances;
 pub mod message;
 pub mod reader;
+mod recomputed;
 mod recorded;
 pub mod referral;
 pub mod refetch;
