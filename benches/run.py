@@ -158,8 +158,10 @@ def one_round(server, options):
         push(server, idlers, rounds, figures)
     server.stop()
     figures["start, login and SELECT of 10,000, ms"] = 1000 * timed(lambda: restart(server))
-    # A fresh process: memory that earlier sessions gave back would hide what these take.
+    # A fresh process for each: memory that earlier sessions gave back would hide what these take.
     session_memory(server, 300, False, figures)
+    server.stop()
+    server.start()
     session_memory(server, 300, True, figures)
     server.stop()
     return figures
