@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Side by side with Dovecot: both servers on one disk, in alternation, medians of several rounds. Writes docs/benchmarks.md.
+"""Side by side with Dovecot: both servers on one disk, in alternation, medians of several rounds. Prints the table of docs/benchmarks.md, and writes all rounds.
 
     cargo build --release && python3 benches/run.py --rounds 5
 

@@ -217,7 +217,7 @@ fn digest_parts_are_messages() {
 fn in_time<T>(what: &str, run: impl FnOnce() -> T) -> T {
     let started = Instant::now();
     let result = run();
-    assert!(started.elapsed() < Duration::from_secs(10), "{what} took {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{what} took {:?}", started.elapsed());
     result
 }
 

@@ -1,6 +1,7 @@
 //! Deliveries through real actors over a journal in memory.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use carillon_actors::account::requests::Change as AccountChange;
 use carillon_actors::clock::Clock;
@@ -31,8 +32,12 @@ const NOW: u64 = 1_768_212_000;
 
 /// Alice has a folder Work/2024 besides what all have.
 async fn postman(journal: Arc<dyn Journal>, domains: &[&str]) -> Postman {
+    postman_at(journal, Placement::one_thread(), domains).await
+}
+
+async fn postman_at(journal: Arc<dyn Journal>, placement: Placement, domains: &[&str]) -> Postman {
     let clock = Clock::new(|| NOW * 1_000_000);
-    let core = Core::start(journal, Placement::one_thread(), clock, Ids::new(NOW, 1), Limits::default());
+    let core = Core::start(journal, placement, clock, Ids::new(NOW, 1), Limits::default());
     let people = BTreeMap::from([("alice", AccountId(1)), ("bob@b.example", AccountId(2))]);
     let alice = core.directory.account(AccountId(1)).await.unwrap();
     let mailbox = MailboxName::from_segments(["Work", "2024"]).unwrap();
@@ -66,13 +71,17 @@ async fn deliver(postman: &Postman, to: &[&str], body: &str) -> Vec<String> {
     replies.iter().map(|reply| reply.to_string()[..9].to_owned()).collect()
 }
 
+async fn open(postman: &Postman, account: u64, name: &str) -> MailboxHandle {
+    let account = postman.office.core.directory.account(AccountId(account)).await.unwrap();
+    let name = MailboxName::from_segments(name.split('/')).unwrap();
+    let id = account.peek().await.unwrap().find(&name).unwrap().mailbox;
+    account.open(id).await.unwrap()
+}
+
 /// The messages of a mailbox, whole.
 async fn messages(postman: &Postman, account: u64, name: &str) -> Vec<String> {
     let core = &postman.office.core;
-    let account = core.directory.account(AccountId(account)).await.unwrap();
-    let name = MailboxName::from_segments(name.split('/')).unwrap();
-    let id = account.peek().await.unwrap().find(&name).unwrap().mailbox;
-    let look = account.open(id).await.unwrap().peek().await.unwrap();
+    let look = open(postman, account, name).await.peek().await.unwrap();
     let whole = |details: &carillon_actors::mailbox::event::Details| {
         let body = core.journal.store().body(details.body).unwrap();
         let bytes = [details.prefix.as_deref().unwrap_or_default(), &body].concat();
@@ -152,6 +161,31 @@ fn a_full_disk_is_for_now_and_the_next_delivery_succeeds() {
         assert_eq!(deliver(&postman, &["alice"], "a: b\r\n\r\n").await, ["452 4.3.1"]);
         assert_eq!(deliver(&postman, &["alice"], "a: b\r\n\r\n").await, ["250 2.1.5"]);
         assert_eq!(messages(&postman, 1, "INBOX").await.len(), 1);
+    });
+}
+
+#[test]
+fn a_delivery_whose_mailbox_dies_is_made_once_and_into_its_folder() {
+    const PACE: Duration = Duration::from_millis(5);
+    let system = actix_rt::System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    });
+    system.block_on(async {
+        let journal = Arc::new(MemoryJournal::new());
+        let postman = postman_at(journal, Placement::one_thread_paced(|| PACE), &[]).await;
+        for delay in 0..30 {
+            let folder = open(&postman, 1, "Work/2024").await;
+            let body = format!("Subject: {delay}\r\n\r\n");
+            let (replies, ()) = tokio::join!(deliver(&postman, &["alice+Work/2024"], &body), async {
+                tokio::time::sleep(Duration::from_millis(delay)).await;
+                folder.panic();
+            });
+            assert_eq!(replies, ["250 2.1.5"], "{delay} ms");
+            assert_eq!(messages(&postman, 1, "Work/2024").await.len() as u64, delay + 1, "{delay} ms");
+            // Three deaths in a minute would be too many.
+            tokio::time::sleep(Duration::from_secs(90)).await;
+        }
+        assert!(messages(&postman, 1, "INBOX").await.is_empty());
     });
 }
 
