@@ -11,30 +11,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use support::client::{logged_in, ok};
 use support::command::{carillon, command, run};
 use support::disk::{Disk, say};
 use support::server::{PASSWORD, Server, free_addresses};
-use support::wire::{PATIENCE, Wire};
+use support::wire::PATIENCE;
 
 /// Nobody's user and group on every Linux.
 const NOBODY: u32 = 65_534;
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-fn logged_in(server: &Server, user: &str) -> Wire {
-    let mut wire = Wire::connect(server.target.imap).unwrap();
-    wire.until("*").unwrap();
-    ok(&mut wire, &format!("LOGIN {user} {PASSWORD}"));
-    wire
-}
-
-fn ok(wire: &mut Wire, command: &str) -> Vec<String> {
-    let responses = wire.command("k", command).unwrap();
-    assert!(responses.last().unwrap().starts_with("k OK"), "{command}: {responses:?}");
-    wire.history.clear();
-    responses
 }
 
 /// A temporary directory that other users reach, as a server's does.
@@ -66,7 +53,7 @@ fn a_row_of_any_length_is_shown() {
     fs::write(directory.path().join("box"), letter.repeat(400)).unwrap();
     let imported = carillon(&server.data(), &["import", "mbox", directory.path().join("box").to_str().unwrap(), "alice"]);
     assert_eq!(imported.code, 0, "{imported:?}");
-    let mut wire = logged_in(&server, "alice");
+    let mut wire = logged_in(server.target.imap, "alice");
     ok(&mut wire, "SELECT INBOX");
     ok(&mut wire, "COPY 1:* Archive");
     let shown = carillon(&server.data(), &["log", "show", "alice/Archive"]);
@@ -86,8 +73,8 @@ fn a_row_of_any_length_is_shown() {
 fn a_user_is_known_however_the_name_was_typed() {
     let server = Server::on_disk(&["carol", "dora"], &[]).unwrap();
     let data = server.data();
-    let mut wire = logged_in(&server, "CAROL");
-    let other = logged_in(&server, "dora");
+    let mut wire = logged_in(server.target.imap, "CAROL");
+    let other = logged_in(server.target.imap, "dora");
     let who = carillon(&data, &["who"]);
     assert!(who.output.contains("  carol  ") && !who.output.contains("CAROL"), "{who:?}");
     let json = carillon(&data, &["who", "--json"]);
@@ -99,10 +86,10 @@ fn a_user_is_known_however_the_name_was_typed() {
     let kicked = carillon(&data, &["kick", "--user", "Carol"]);
     assert!(kicked.code == 0 && kicked.output.contains("1 sessions ended"), "{kicked:?}");
     assert!(wire.response(PATIENCE).unwrap().starts_with(b"* BYE"));
-    let mut wire = logged_in(&server, "Carol");
+    let mut wire = logged_in(server.target.imap, "Carol");
     assert_eq!(carillon(&data, &["user", "remove", "carol"]).code, 0);
     assert_eq!(run(command(&data, &["user", "add", "carol", "--password-stdin"]), "secret\n").code, 0);
-    let mut new = logged_in(&server, "carol");
+    let mut new = logged_in(server.target.imap, "carol");
     let who = carillon(&data, &["who"]).output;
     assert!(who.contains("  carol~removed  ") && who.contains("  carol  "), "{who}");
     let kicked = carillon(&data, &["kick", "--user", "carol"]);
@@ -125,7 +112,7 @@ fn followers_keep_nobody_out() {
     let server = Server::on_disk(&["alice"], &[]).unwrap();
     let data = server.data();
     // Something to show: whoever shows it is in.
-    let _session = logged_in(&server, "alice");
+    let _session = logged_in(server.target.imap, "alice");
     let (mut followers, mut outputs) = (Children(Vec::new()), Vec::new());
     for _ in 0..16 {
         let mut child = command(&data, &["log", "tail", "-f"]).spawn().unwrap();
@@ -142,7 +129,7 @@ fn followers_keep_nobody_out() {
     }
     let added = run(command(&data, &["user", "add", "bob", "--password-stdin"]), &format!("{PASSWORD}\n"));
     assert!(added.code == 0 && added.output.contains("user bob added"), "{added:?}");
-    logged_in(&server, "bob");
+    logged_in(server.target.imap, "bob");
 }
 
 /// Whoever may not reach the server is not told that there is none.
@@ -311,7 +298,7 @@ fn a_copy_that_cannot_be_written_is_read() {
     };
     {
         let mut server = Server::over(&data, &["alice"], &[]).unwrap();
-        let mut wire = logged_in(&server, "alice");
+        let mut wire = logged_in(server.target.imap, "alice");
         for body in ["x".repeat(100), "y".repeat(2_000_000)] {
             ok(&mut wire, &format!("APPEND INBOX {{{}+}}\r\n{body}", body.len()));
         }

@@ -10,8 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::client::{logged_in, ok};
 use support::disk::say;
-use support::server::{PASSWORD, Server};
+use support::server::Server;
 use support::wire::{PATIENCE, Wire};
 
 const MESSAGES: usize = 10_000;
@@ -57,20 +58,13 @@ fn server() -> Server {
     let mut import = Command::new(env!("CARGO_BIN_EXE_carillon"));
     import.args(["import", "mbox"]).arg(&mbox).args(["alice", "--data"]).arg(server.data());
     assert!(import.stdout(Stdio::null()).status().unwrap().success());
-    let mut bob = logged_in(&server, "bob");
+    let mut bob = logged_in(server.target.imap, "bob");
     append(&mut bob, b"Subject: x\r\n\r\nhello\r\n");
     server
 }
 
-fn logged_in(server: &Server, user: &str) -> Wire {
-    let mut wire = Wire::connect(server.target.imap).unwrap();
-    wire.until("*").unwrap();
-    done(&mut wire, &format!("LOGIN {user} {PASSWORD}"));
-    wire
-}
-
 fn selected(server: &Server, user: &str) -> Wire {
-    let mut wire = logged_in(server, user);
+    let mut wire = logged_in(server.target.imap, user);
     done(&mut wire, "SELECT INBOX");
     wire
 }
@@ -78,9 +72,7 @@ fn selected(server: &Server, user: &str) -> Wire {
 /// A command that succeeds; how long it took.
 fn done(wire: &mut Wire, command: &str) -> Duration {
     let begun = Instant::now();
-    let replies = wire.command("k", command).unwrap();
-    assert!(replies.last().unwrap().starts_with("k OK"), "{}: {:?}", &command[..command.len().min(99)], replies.last());
-    wire.history.clear();
+    ok(wire, command);
     begun.elapsed()
 }
 
@@ -209,7 +201,7 @@ fn nobody_waits_for_who_has_asked_much_and_gone() {
 fn a_message_is_decoded_once_for_all_keys() {
     let _alone = alone();
     let server = Server::memory(&[]).unwrap();
-    let mut wire = logged_in(&server, "alice");
+    let mut wire = logged_in(server.target.imap, "alice");
     let lines = "VGhpcyBpcyBhIGxpbmUgb2YgYmFzZTY0IHRoYXQgc2F5cyBsaXR0bGUgb2Z0ZW4u\r\n".repeat(60_000);
     let header = "Content-Type: text/plain; charset=windows-1252\r\nContent-Transfer-Encoding: base64\r\n\r\n";
     append(&mut wire, format!("{header}{lines}").as_bytes());

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::client::{logged_in, ok};
 use support::disk::{Disk, say, verify};
 use support::lmtp::deliver;
-use support::server::{PASSWORD, Server};
+use support::server::Server;
 use support::wire::{PATIENCE, Wire};
 
 /// What became of the changes of one worker.
@@ -50,25 +51,10 @@ fn message(subject: &str, length: usize) -> Vec<u8> {
     text
 }
 
-fn logged_in(imap: SocketAddr) -> Wire {
-    let mut wire = Wire::connect(imap).unwrap();
-    wire.until("*").unwrap();
-    ok(&mut wire, &format!("LOGIN alice {PASSWORD}"));
-    wire
-}
-
 fn selected(server: &Server, mailbox: &str) -> Wire {
-    let mut wire = logged_in(server.target.imap);
+    let mut wire = logged_in(server.target.imap, "alice");
     ok(&mut wire, &format!("EXAMINE {mailbox}"));
     wire
-}
-
-/// A command that must be OK; its responses.
-fn ok(wire: &mut Wire, command: &str) -> Vec<String> {
-    let responses = wire.command("k", command).unwrap();
-    assert!(responses.last().unwrap().starts_with("k OK"), "{command}: {responses:?}");
-    wire.history.clear();
-    responses
 }
 
 /// Whether a change was made; a refusal must say that it may work later.
@@ -91,7 +77,7 @@ fn append(wire: &mut Wire, mailbox: &str, message: &[u8]) -> bool {
 
 /// Appends until it is stopped.
 fn appender(imap: SocketAddr, books: &Books, stop: &AtomicBool, mailbox: &str, length: usize, pause: Duration) {
-    let mut wire = logged_in(imap);
+    let mut wire = logged_in(imap, "alice");
     for number in 0.. {
         if stop.load(Ordering::SeqCst) {
             return;
@@ -122,7 +108,7 @@ fn deliverer(lmtp: SocketAddr, books: &Books, stop: &AtomicBool) {
 
 /// Replaces the flags of one message; the last ones that were acknowledged.
 fn storer(imap: SocketAddr, books: &Books, stop: &AtomicBool) -> String {
-    let mut wire = logged_in(imap);
+    let mut wire = logged_in(imap, "alice");
     ok(&mut wire, "SELECT Flags");
     let mut last = String::new();
     for number in 0.. {
@@ -145,7 +131,7 @@ fn storer(imap: SocketAddr, books: &Books, stop: &AtomicBool) -> String {
 
 /// What needs no room: must work at any time.
 fn reads_work(imap: SocketAddr, idler: &mut Wire) {
-    let mut wire = logged_in(imap);
+    let mut wire = logged_in(imap, "alice");
     ok(&mut wire, "LIST \"\" *");
     ok(&mut wire, "STATUS Small (MESSAGES UNSEEN)");
     let replies = ok(&mut wire, "EXAMINE Small");
@@ -213,7 +199,7 @@ fn a_full_disk_refuses_and_loses_nothing() {
     };
     let mut server = Server::over(&disk.mount.join("data"), &["alice"], &[]).unwrap();
     let (imap, lmtp) = (server.target.imap, server.target.lmtp.unwrap());
-    let mut first = logged_in(imap);
+    let mut first = logged_in(imap, "alice");
     for mailbox in ["Small", "Large", "Flags", "deliveries"] {
         ok(&mut first, &format!("CREATE {mailbox}"));
     }
@@ -235,7 +221,7 @@ fn a_full_disk_refuses_and_loses_nothing() {
     });
     let all = [&small, &large, &delivered, &stored];
     let (acknowledged, refused) = (|books: &Books| books.counts().0, |books: &Books| books.counts().1);
-    let mut idler = logged_in(imap);
+    let mut idler = logged_in(imap, "alice");
     ok(&mut idler, "SELECT Small");
     idle(&mut idler);
     for round in 1..=3 {
@@ -282,7 +268,10 @@ fn killed_on_a_full_disk(disk: &Disk, server: &mut Server, all_is_there: impl Fn
     disk.fill();
     server.crash().unwrap();
     all_is_there(server);
-    assert!(!append(&mut logged_in(server.target.imap), "Small", b"Subject: no\r\n\r\n"), "there is room on a full disk");
+    assert!(
+        !append(&mut logged_in(server.target.imap, "alice"), "Small", b"Subject: no\r\n\r\n"),
+        "there is room on a full disk"
+    );
     disk.make_room();
-    assert!(append(&mut logged_in(server.target.imap), "Flags", b"Subject: yes\r\n\r\n"));
+    assert!(append(&mut logged_in(server.target.imap, "alice"), "Flags", b"Subject: yes\r\n\r\n"));
 }

@@ -10,9 +10,9 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use support::client::{logged_in, ok};
 use support::command::{Ran, carillon, command};
-use support::server::{PASSWORD, Server};
-use support::wire::Wire;
+use support::server::Server;
 
 const FROM: &str = "From a@example.org Mon Jan 12 10:00:00 2026\n";
 
@@ -24,20 +24,6 @@ fn put(root: &Path, path: &str, text: &str) {
 
 fn import(server: &Server, kind: &str, path: &Path) -> Ran {
     carillon(&server.data(), &["import", kind, path.to_str().unwrap(), "alice"])
-}
-
-fn logged_in(server: &Server) -> Wire {
-    let mut wire = Wire::connect(server.target.imap).unwrap();
-    wire.until("*").unwrap();
-    ok(&mut wire, &format!("LOGIN alice {PASSWORD}"));
-    wire
-}
-
-fn ok(wire: &mut Wire, command: &str) -> Vec<String> {
-    let responses = wire.command("k", command).unwrap();
-    assert!(responses.last().unwrap().starts_with("k OK"), "{command}: {responses:?}");
-    wire.history.clear();
-    responses
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -57,7 +43,7 @@ fn a_message_that_the_server_does_not_take_is_left_out_and_the_others_come() {
     assert_eq!(ran.code, 65, "{ran:?}");
     assert!(ran.output.contains("15-large:2,: left out: longer than 1000000 bytes\n"), "{ran:?}");
     assert!(ran.output.contains("30 messages imported, 0 were there already, 1 could not be read"), "{ran:?}");
-    let seen = ok(&mut logged_in(&server), "STATUS INBOX (MESSAGES UNSEEN)");
+    let seen = ok(&mut logged_in(server.target.imap, "alice"), "STATUS INBOX (MESSAGES UNSEEN)");
     assert!(seen[0].contains("MESSAGES 30") && seen[0].contains("UNSEEN 0"), "{seen:?}");
 }
 
@@ -80,7 +66,7 @@ fn keywords_are_kept_as_long_as_there_is_room() {
     assert_eq!(told("keywords left out: "), 31, "{ran:?}");
     assert_eq!((told("left out: (odd)\n"), told("k62"), told("k63"), told("k64 k65 (odd)")), (0, 0, 0, 1), "{ran:?}");
     assert_eq!((told("x63"), told("x64 x65 x66 x67 x68 x69")), (0, 1), "{ran:?}");
-    let mut wire = logged_in(&server);
+    let mut wire = logged_in(server.target.imap, "alice");
     ok(&mut wire, "SELECT box");
     let flags = ok(&mut wire, "FETCH 1:* FLAGS");
     let has = |keyword: usize| {
@@ -125,7 +111,7 @@ fn every_folder_comes_or_has_its_line() {
         assert!(ran.output.contains(left_out), "{left_out} {ran:?}");
     }
     assert!(ran.output.contains("5 messages imported, 0 were there already, 3 could not be read"), "{ran:?}");
-    let mut wire = logged_in(&server);
+    let mut wire = logged_in(server.target.imap, "alice");
     for name in ["INBOX", "\"Entw&APw-rfe\"", "Lists", "Lists/Rust", "Deep/er/Still"] {
         let expected = if name == "INBOX" { "MESSAGES 2" } else { "MESSAGES 1" };
         assert!(ok(&mut wire, &format!("STATUS {name} (MESSAGES)"))[0].contains(expected), "{name}");
@@ -160,7 +146,7 @@ fn a_second_import_says_that_it_waits() {
         command(&server.data(), &["import", "mbox", path.to_str().unwrap(), "alice"]).spawn().unwrap()
     };
     let mut first = spawn("first");
-    let mut wire = logged_in(&server);
+    let mut wire = logged_in(server.target.imap, "alice");
     let end = Instant::now() + Duration::from_secs(20);
     while ok(&mut wire, "STATUS INBOX (MESSAGES)")[0].contains("MESSAGES 0") {
         assert!(Instant::now() < end, "the first import does not begin");

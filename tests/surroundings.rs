@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use support::client::{greeted, logged_in, ok};
 use support::lmtp::deliver;
 use support::server::{PASSWORD, free_addresses};
 use support::wire::{PATIENCE, Wire};
@@ -48,18 +49,6 @@ impl Served {
         served
     }
 
-    fn greeted(&self) -> Wire {
-        let mut wire = Wire::connect(self.imap).unwrap();
-        assert!(wire.until("*").unwrap().pop().unwrap().starts_with("* OK"));
-        wire
-    }
-
-    fn logged_in(&self) -> Wire {
-        let mut wire = self.greeted();
-        ok(&mut wire, &format!("LOGIN alice {PASSWORD}"));
-        wire
-    }
-
     fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
@@ -85,16 +74,11 @@ impl Drop for Served {
     }
 }
 
-fn ok(wire: &mut Wire, command: &str) {
-    let responses = wire.command("k", command).unwrap();
-    assert!(responses.last().unwrap().starts_with("k OK"), "{command}: {responses:?}");
-}
-
 /// Every one of these commands is followed by a line of the trace.
 fn works_without_its_trace(stderr: Stdio) {
     let directory = tempfile::tempdir().unwrap();
     let mut served = Served::start(directory.path(), "", stderr);
-    let mut wire = served.greeted();
+    let mut wire = greeted(served.imap);
     assert!(wire.command("k", "LOGIN alice wrong").unwrap().last().unwrap().starts_with("k NO"));
     deliver(served.lmtp, "alice@example.org", b"Subject: here\r\n\r\n").unwrap();
     served.signal(rustix::process::Signal::HUP);
@@ -121,7 +105,7 @@ fn a_trace_on_a_full_disk_keeps_nobody_from_serving() {
 fn strangers_leave_the_store_its_file_descriptors() {
     let directory = tempfile::tempdir().unwrap();
     let served = Served::start(directory.path(), "ulimit -n 150", Stdio::null());
-    let mut wire = served.logged_in();
+    let mut wire = logged_in(served.imap, "alice");
     let strangers: Vec<_> = (0..300).filter_map(|_| TcpStream::connect(served.imap).ok()).collect();
     // Longer than a checkpoint of the store lets wait for itself.
     let end = Instant::now() + Duration::from_secs(7);
@@ -146,7 +130,7 @@ fn silent_peers_do_not_hold_up_the_end() {
     let directory = tempfile::tempdir().unwrap();
     let mut served = Served::start(directory.path(), "", Stdio::null());
     let silent = [served.imap, served.imaps, served.lmtp].map(|address| TcpStream::connect(address).unwrap());
-    served.logged_in();
+    logged_in(served.imap, "alice");
     let (code, time) = served.terminate();
     assert!(code == Some(0) && time < Duration::from_millis(1500), "{code:?} after {time:?}");
     drop(silent);

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use support::client::{logged_in, ok};
 use support::disk::{Disk, say, verify};
-use support::server::{PASSWORD, Server, free_addresses};
+use support::server::{Server, free_addresses};
 use support::wire::{PATIENCE, Silence, Wire};
 use tempfile::TempDir;
 
@@ -26,20 +27,6 @@ fn refused(data: &Path) -> (i32, String) {
     let address = free_addresses(1).unwrap()[0].to_string();
     let output = carillon(&["serve", "--imap", &address, "--data", data.to_str().unwrap()]);
     (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-fn logged_in(server: &Server) -> Wire {
-    let mut wire = Wire::connect(server.target.imap).unwrap();
-    wire.until("*").unwrap();
-    ok(&mut wire, &format!("LOGIN alice {PASSWORD}"));
-    wire
-}
-
-fn ok(wire: &mut Wire, command: &str) -> Vec<String> {
-    let responses = wire.command("k", command).unwrap();
-    assert!(responses.last().unwrap().starts_with("k OK"), "{command}: {responses:?}");
-    wire.history.clear();
-    responses
 }
 
 fn append(wire: &mut Wire, message: &[u8]) -> Result<String, String> {
@@ -82,9 +69,9 @@ impl Stopped {
                 copy(&data.join("sled"), &directory.path().join("old"));
                 server.start_again().unwrap();
             }
-            assert!(append(&mut logged_in(&server), message).unwrap().starts_with("k OK"));
+            assert!(append(&mut logged_in(server.target.imap, "alice"), message).unwrap().starts_with("k OK"));
         }
-        let mut wire = logged_in(&server);
+        let mut wire = logged_in(server.target.imap, "alice");
         ok(&mut wire, "CREATE Work/2026");
         ok(&mut wire, "RENAME Work Archive/Work");
         ok(&mut wire, "SELECT INBOX");
@@ -107,7 +94,7 @@ impl Stopped {
         let begun = Instant::now();
         let mut server = Server::over(&data, &[], &[]).unwrap_or_else(|error| panic!("{what}: {error}"));
         let started = begun.elapsed();
-        let mut wire = logged_in(&server);
+        let mut wire = logged_in(server.target.imap, "alice");
         assert!(started < Duration::from_secs(10), "{what}: served after {started:?}");
         let lost = self.lost(&server, what);
         assert!(lost.is_empty(), "{what}: {lost:?}\n{}", server.stderr());
@@ -122,7 +109,7 @@ impl Stopped {
 
     /// Reads every message; those that are refused. What is served is as it was.
     fn lost(&self, server: &Server, what: &str) -> Vec<usize> {
-        let mut wire = logged_in(server);
+        let mut wire = logged_in(server.target.imap, "alice");
         let mut lost = Vec::new();
         for (mailbox, count) in [("INBOX", self.messages.len()), ("Archive/Work/2026", 5)] {
             ok(&mut wire, &format!("EXAMINE {mailbox}"));
@@ -248,7 +235,7 @@ fn a_disk_that_breaks_down_loses_nothing_acknowledged() {
     };
     let data = disk.mount.join("data");
     let mut server = Server::over(&data, &["alice"], &[]).unwrap();
-    let mut wire = logged_in(&server);
+    let mut wire = logged_in(server.target.imap, "alice");
     let mut kept = 0;
     for number in 0..20 {
         assert!(append(&mut wire, &message(number, 20_000)).unwrap().starts_with("k OK"));
@@ -263,7 +250,7 @@ fn a_disk_that_breaks_down_loses_nothing_acknowledged() {
     server.kill().unwrap();
     assert!(disk.unmount() && disk.mount("rw"), "the disk cannot be mounted again");
     server.start_again().unwrap();
-    let mut wire = logged_in(&server);
+    let mut wire = logged_in(server.target.imap, "alice");
     let told = ok(&mut wire, "SELECT INBOX");
     assert!(told.contains(&format!("* {kept} EXISTS")), "{told:?}, not {kept}");
     for number in 0..kept {
@@ -285,7 +272,7 @@ fn a_second_server_says_who_has_the_directory() {
     let (code, text) = refused(&server.data());
     assert_eq!(code, 75, "{text}");
     assert!(text.contains(&format!("in use by another carillon (process {})", server.id())), "{text}");
-    logged_in(&server);
+    logged_in(server.target.imap, "alice");
     assert_eq!(server.terminate().unwrap(), Some(0));
 }
 
@@ -335,7 +322,7 @@ fn a_file_that_is_no_mailbox_is_named_and_imports_nothing() {
         assert_eq!(output.status.code(), Some(65), "{kind} {}: {text}", path.display());
         assert!(text.contains(wanted) && text.contains(path.to_str().unwrap()), "{text}");
     }
-    assert!(!ok(&mut logged_in(&server), "LIST \"\" *").iter().any(|name| name.contains("New")));
+    assert!(!ok(&mut logged_in(server.target.imap, "alice"), "LIST \"\" *").iter().any(|name| name.contains("New")));
 }
 
 #[test]
@@ -357,7 +344,7 @@ fn a_wrong_password_is_slowed_and_then_shown_the_door() {
     assert_eq!(wire.response(PATIENCE), Err(Silence::Closed));
     // Nobody else is slowed.
     let begun = Instant::now();
-    logged_in(&server);
+    logged_in(server.target.imap, "alice");
     assert!(begun.elapsed() < Duration::from_secs(2), "a login took {:?}", begun.elapsed());
     assert!(!server.stderr().contains("wrong"), "a password stands in the trace");
 }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod arrival;
+mod batch;
 pub mod clock;
 pub mod directory;
 mod discard;

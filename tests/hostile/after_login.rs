@@ -1,11 +1,12 @@
 //! What anybody with an account can send.
 
-use super::{Numbers, in_time, logged_in, reply, resident_bytes, under_attack, with_message};
+use super::{Numbers, in_time, reply, resident_bytes, under_attack, with_message};
+use crate::support::client::logged_in;
 
 #[test]
 fn list_patterns_that_backtrack() {
     under_attack(|server| {
-        let mut wire = logged_in(&server.target, "patterns");
+        let mut wire = logged_in(server.target.imap, "patterns");
         in_time(&mut wire, &format!("CREATE {}", "a".repeat(200)));
         in_time(&mut wire, &format!("CREATE {}", "a/".repeat(30) + "a"));
         for part in ["*a", "%a", "*%", "a*", "*", "%", "*a%a", "*/%/"] {
@@ -50,7 +51,7 @@ fn fetches_without_end() {
 fn many_literals_after_login() {
     under_attack(|server| {
         let before = server.resident_bytes();
-        let mut wire = logged_in(&server.target, "literals");
+        let mut wire = logged_in(server.target.imap, "literals");
         let mut command = b"a SEARCH".to_vec();
         for _ in 0..100_000 {
             command.extend(b" SUBJECT {10+}\r\n0123456789");
@@ -77,7 +78,7 @@ fn many_keywords_and_flags() {
 #[test]
 fn many_mailboxes_with_odd_names() {
     under_attack(|server| {
-        let mut wire = logged_in(&server.target, "names");
+        let mut wire = logged_in(server.target.imap, "names");
         for name in [
             "..",
             "../../etc/passwd",
@@ -174,13 +175,13 @@ fn literals_of_every_length_that_no_number_has() {
             "",
         ] {
             for plus in ["", "+"] {
-                let mut wire = logged_in(&server.target, "lengths");
+                let mut wire = logged_in(server.target.imap, "lengths");
                 let _ = wire.send(format!("a APPEND INBOX {{{length}{plus}}}\r\nx\r\n").as_bytes());
                 let answer = reply(&mut wire, "a").unwrap_or_default();
                 assert!(!answer.starts_with("a OK"), "{length}{plus}: {answer}");
             }
         }
-        let mut wire = logged_in(&server.target, "lengths");
+        let mut wire = logged_in(server.target.imap, "lengths");
         assert_eq!(wire.command("s", "STATUS INBOX (MESSAGES)").unwrap()[0], "* STATUS INBOX (MESSAGES 0)");
     });
 }

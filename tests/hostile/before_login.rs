@@ -1,6 +1,7 @@
 //! What anybody can send.
 
-use super::{Numbers, PER_CONNECTION, connect, in_time, reply, resident_bytes, throw, under_attack};
+use super::{Numbers, PER_CONNECTION, in_time, reply, resident_bytes, throw, under_attack};
+use crate::support::client::greeted;
 use crate::support::wire::Wire;
 
 #[test]
@@ -9,7 +10,7 @@ fn unfinished_lines_cost_little() {
         let before = server.resident_bytes();
         let open: Vec<Wire> = (0..100)
             .map(|number| {
-                let mut wire = connect(&server.target);
+                let mut wire = greeted(server.target.imap);
                 let start = ["a LOGIN \"", "a ID (\"x\" \"", "", "a AUTHENTICATE PLAIN "][number % 4];
                 let _ = wire.send(format!("{start}{}", "x".repeat(60_000)).as_bytes());
                 wire
@@ -25,7 +26,7 @@ fn unfinished_lines_cost_little() {
 fn an_endless_line_is_cut() {
     under_attack(|server| {
         let before = server.resident_bytes();
-        let mut wire = connect(&server.target);
+        let mut wire = greeted(server.target.imap);
         let chunk = vec![b'x'; 64 << 10];
         // 32 MiB; the server may close at any time.
         let sent = (0..512).take_while(|_| wire.send(&chunk).is_ok()).count();
@@ -70,7 +71,7 @@ fn many_literals_in_one_command() {
 #[test]
 fn a_literal_before_login_is_small() {
     under_attack(|server| {
-        let mut wire = connect(&server.target);
+        let mut wire = greeted(server.target.imap);
         wire.send(b"a LOGIN {1000000}\r\n").unwrap();
         let answer = reply(&mut wire, "a").expect("an answer");
         assert!(answer.starts_with("a NO") || answer.starts_with("a BAD") || answer.starts_with("* BYE"), "{answer}");
@@ -86,11 +87,11 @@ fn a_literal_before_login_is_small() {
 fn append_before_login_takes_nothing() {
     under_attack(|server| {
         let before = server.resident_bytes();
-        let mut wire = connect(&server.target);
+        let mut wire = greeted(server.target.imap);
         wire.send(b"a APPEND INBOX {60000000}\r\n").unwrap();
         let answer = reply(&mut wire, "a").expect("an answer without the literal");
         assert!(answer.starts_with("a NO") || answer.starts_with("a BAD") || answer.starts_with("* BYE"), "{answer}");
-        let mut wire = connect(&server.target);
+        let mut wire = greeted(server.target.imap);
         let _ = wire.send(b"a APPEND INBOX {60000000+}\r\n");
         let chunk = vec![b'x'; 64 << 10];
         let _ = (0..900).take_while(|_| wire.send(&chunk).is_ok()).count();
@@ -123,7 +124,7 @@ fn sasl_that_is_broken_off() {
     under_attack(|server| {
         let before = server.resident_bytes();
         for round in 0..200 {
-            let mut wire = connect(&server.target);
+            let mut wire = greeted(server.target.imap);
             wire.send(b"a AUTHENTICATE PLAIN\r\n").unwrap();
             wire.until("+").unwrap();
             let end: &[u8] = [&b"*\r\n"[..], b"!!!!\r\n", b"AA\tAA=\r\n", b"", b"\r\n", b"AAAA"][round % 6];
@@ -131,7 +132,7 @@ fn sasl_that_is_broken_off() {
         }
         let grown = resident_bytes(server).saturating_sub(before);
         assert!(grown < 200 * PER_CONNECTION / 4, "{grown} bytes");
-        let mut wire = connect(&server.target);
+        let mut wire = greeted(server.target.imap);
         wire.send(format!("a AUTHENTICATE PLAIN {}\r\n", "A".repeat(1_000_000)).as_bytes()).ok();
         reply(&mut wire, "a");
     });
@@ -155,7 +156,7 @@ fn other_protocols() {
 #[test]
 fn starttls_runs_nothing_that_came_in_plain_text() {
     under_attack(|server| {
-        let mut wire = connect(&server.target);
+        let mut wire = greeted(server.target.imap);
         wire.send(b"a STARTTLS\r\nb LOGIN victim secret\r\nc NOOP\r\n").unwrap();
         wire.until("a").unwrap();
         wire.start_tls().expect("TLS after STARTTLS");
@@ -202,7 +203,7 @@ fn noise() {
                 line.extend(words[numbers.next(words.len())]);
             }
             let bytes: Vec<u8> = line.into_iter().filter(|_| numbers.next(50) > 0).collect();
-            let mut wire = connect(&server.target);
+            let mut wire = greeted(server.target.imap);
             let _ = wire.send(&bytes);
         }
     });

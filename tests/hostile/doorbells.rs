@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{connect, logged_in, resident_bytes, under_attack};
+use super::{resident_bytes, under_attack};
+use crate::support::client::{greeted, logged_in};
 use crate::support::wire::Wire;
 
 /// Messages, so that a change of all flags is a long answer.
@@ -14,7 +15,7 @@ const CHANGES: usize = 800;
 #[test]
 fn who_never_reads_costs_the_same_for_one_change_and_for_many() {
     under_attack(|server| {
-        let mut writer = logged_in(&server.target, "flood");
+        let mut writer = logged_in(server.target.imap, "flood");
         let mut command = b"a APPEND INBOX".to_vec();
         (0..MESSAGES).for_each(|_| command.extend(b" {8+}\r\nA: b\r\n\r\n"));
         command.extend(b"\r\n");
@@ -51,7 +52,7 @@ fn flood(writer: &mut Wire) -> Duration {
 }
 
 fn idler(server: &crate::support::server::Server, user: &str) -> Wire {
-    let mut wire = connect(&server.target);
+    let mut wire = greeted(server.target.imap);
     wire.command("l", &format!("LOGIN {user} {}", crate::support::server::PASSWORD)).unwrap();
     wire.command("s", "SELECT INBOX").unwrap();
     wire.send(b"i IDLE\r\n").unwrap();
@@ -62,7 +63,7 @@ fn idler(server: &crate::support::server::Server, user: &str) -> Wire {
 #[test]
 fn names_that_change_all_the_time_cost_an_idler_nothing() {
     under_attack(|server| {
-        let mut writer = logged_in(&server.target, "names");
+        let mut writer = logged_in(server.target.imap, "names");
         let deaf: Vec<Wire> = (0..10).map(|_| idler(server, "names")).collect();
         let before = resident_bytes(server);
         for _ in 0..300 {

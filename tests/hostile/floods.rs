@@ -5,13 +5,14 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{connect, logged_in, resident_bytes, under_attack, under_attack_on_disk};
+use super::{resident_bytes, under_attack, under_attack_on_disk};
+use crate::support::client::{greeted, logged_in};
 use crate::support::wire::{PATIENCE, Wire};
 
 #[test]
 fn a_flood_of_connections() {
     under_attack(|server| {
-        let mut established = logged_in(&server.target, "established");
+        let mut established = logged_in(server.target.imap, "established");
         let before = server.resident_bytes();
         let open: Vec<TcpStream> = (0..600).filter_map(|_| TcpStream::connect(server.target.imap).ok()).collect();
         established.command("a", "NOOP").expect("who was there before is served");
@@ -29,7 +30,7 @@ fn a_flood_of_connections() {
 #[test]
 fn connections_beyond_the_limit_are_told_so() {
     under_attack_on_disk(&[], &["connections=40", "connections_per_address=40"], |server| {
-        let mut open: Vec<Wire> = (0..39).map(|_| connect(&server.target)).collect();
+        let mut open: Vec<Wire> = (0..39).map(|_| greeted(server.target.imap)).collect();
         for _ in 0..50 {
             let mut refused = Wire::connect(server.target.imap).unwrap();
             let answer = refused.response(PATIENCE).unwrap();
@@ -92,7 +93,7 @@ fn slow_logins_do_not_block_others() {
         let target = server.target.clone();
         let stalled: Vec<Wire> = (0..40)
             .map(|number| {
-                let mut wire = connect(&target);
+                let mut wire = greeted(target.imap);
                 let starts = ["a LOGIN x {6}\r\n", "a AUTHENTICATE PLAIN\r\n", "a LOGIN \"", "a STARTTLS\r\n"];
                 wire.send(starts[number % 4].as_bytes()).unwrap();
                 wire
@@ -104,14 +105,14 @@ fn slow_logins_do_not_block_others() {
             .map(|number| {
                 let target = target.clone();
                 thread::spawn(move || {
-                    let mut wire = connect(&target);
+                    let mut wire = greeted(target.imap);
                     let user = ["honest", "nobody"][number % 2];
                     let _ = wire.command("a", &format!("LOGIN {user} wrong"));
                 })
             })
             .collect();
         let start = Instant::now();
-        logged_in(&target, "honest").command("z", "LOGOUT").unwrap();
+        logged_in(target.imap, "honest").command("z", "LOGOUT").unwrap();
         assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
         for attacker in attackers {
             attacker.join().unwrap();
@@ -140,7 +141,7 @@ fn a_client_that_never_reads() {
 #[test]
 fn a_client_that_sends_byte_by_byte() {
     under_attack(|server| {
-        let mut wire = connect(&server.target);
+        let mut wire = greeted(server.target.imap);
         for byte in b"a LOGIN slow secret\r\n" {
             wire.send(&[*byte]).unwrap();
             thread::sleep(Duration::from_millis(5));

@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use super::lmtp::Conversation;
-use super::{connect, throw, under_attack_on_disk};
+use super::{throw, under_attack_on_disk};
+use crate::support::client::greeted;
 use crate::support::server::Server;
 
 /// A line of its own, sequences of a terminal (with ESC, and with the one character that Unicode has for it), a changed reading direction.
@@ -46,7 +47,7 @@ fn attack(server: &Server) {
 
 /// A session that stays, with odd names for everything.
 fn odd_session(server: &Server) -> crate::support::wire::Wire {
-    let mut wire = connect(&server.target);
+    let mut wire = greeted(server.target.imap);
     let _ = wire.send(format!("i ID (\"name\" {} \"os\" \"\u{9b}2J\")\r\n", literal(EVIL)).as_bytes());
     wire.until("i").unwrap();
     let replies = wire.command("a", "LOGIN odd secret").unwrap();
@@ -113,7 +114,7 @@ fn nothing_that_is_shown_is_a_command_to_a_terminal() {
 #[test]
 fn the_trace_of_a_stranger_is_bounded() {
     under_attack_on_disk(&[], &[], |server| {
-        let mut wire = connect(&server.target);
+        let mut wire = greeted(server.target.imap);
         let before = server.stderr().len();
         for number in 0..300 {
             let value = format!("{number}{}", "x".repeat(1000));

@@ -3,7 +3,8 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 
-use super::{logged_in, resident_bytes, under_attack};
+use super::{resident_bytes, under_attack};
+use crate::support::client::logged_in;
 use crate::support::server::{Server, Target};
 use crate::support::wire::PATIENCE;
 
@@ -56,7 +57,7 @@ impl Conversation {
 }
 
 fn count(target: &Target, user: &str) -> u32 {
-    let mut wire = logged_in(target, user);
+    let mut wire = logged_in(target.imap, user);
     let replies = wire.command("a", "STATUS INBOX (MESSAGES)").unwrap();
     let number = replies[0].rsplit("MESSAGES ").next().unwrap().trim_end_matches(')');
     number.parse().unwrap()
@@ -228,7 +229,7 @@ fn nothing_of_the_envelope_becomes_a_field() {
             assert!(conversation.say("Subject: x\r\n\r\nbody\r\n.").starts_with("250"), "{evil:?}");
             taken += 1;
         }
-        let mut wire = logged_in(&server.target, "fields");
+        let mut wire = logged_in(server.target.imap, "fields");
         wire.command("s", "SELECT INBOX").unwrap();
         let headers = wire.command("f", "FETCH 1:* (BODY.PEEK[HEADER] BODY.PEEK[HEADER.FIELDS (X-EVIL)])").unwrap();
         assert_eq!(headers.len(), taken + 1);

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::{PER_CONNECTION, logged_in, resident_bytes, under_attack};
+use super::{PER_CONNECTION, resident_bytes, under_attack};
+use crate::support::client::logged_in;
 use crate::support::server::Server;
 
 /// So many peers at a time.
@@ -161,7 +162,7 @@ fn after_login_as_configured() {
             .flat_map(|start| [*start; 3])
             .enumerate()
             .map(|(number, start)| {
-                let mut wire = logged_in(&server.target, &format!("memory{number}"));
+                let mut wire = logged_in(server.target.imap, &format!("memory{number}"));
                 wire.send(start.as_bytes()).unwrap();
                 let piece = vec![b'('; 64 << 10];
                 let _ = (0..SENT / piece.len()).take_while(|_| wire.send(&piece).is_ok()).count();

@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::server::{PASSWORD, Server, Target};
+use crate::support::client::{greeted, logged_in};
+use crate::support::server::{Server, Target};
 use crate::support::wire::{PATIENCE, Silence, Wire};
 
 /// What a bystander may wait in the middle of an attack.
@@ -42,7 +43,7 @@ fn under_attack_on_disk(users: &[&str], settings: &[&str], attack: impl FnOnce(&
 
 fn under_attack_on(server: &Server, attack: impl FnOnce(&Server)) {
     let stop = Arc::new(AtomicBool::new(false));
-    let mut bystander = logged_in(&server.target, "bystander");
+    let mut bystander = logged_in(server.target.imap, "bystander");
     let watch = thread::spawn({
         let stop = Arc::clone(&stop);
         move || {
@@ -66,7 +67,7 @@ fn under_attack_on(server: &Server, attack: impl FnOnce(&Server)) {
     let median = times[times.len() / 2];
     assert!(median < MEDIAN, "a bystander waited {median:?} (median of {})", times.len());
     assert_eq!(server.panics(), Vec::<String>::new(), "the server panicked");
-    logged_in(&server.target, "afterwards").command("z", "LOGOUT").expect("a new client is let in afterwards");
+    logged_in(server.target.imap, "afterwards").command("z", "LOGOUT").expect("a new client is let in afterwards");
 }
 
 /// The greatest resident size of the next half second, so that what was sent has been read.
@@ -78,22 +79,9 @@ fn resident_bytes(server: &Server) -> u64 {
     (0..25).map(sample).max().unwrap_or_default()
 }
 
-fn connect(target: &Target) -> Wire {
-    let mut wire = Wire::connect(target.imap).expect("the server takes connections");
-    wire.until("*").expect("the server greets");
-    wire
-}
-
-fn logged_in(target: &Target, user: &str) -> Wire {
-    let mut wire = connect(target);
-    let replies = wire.command("l", &format!("LOGIN {user} {PASSWORD}")).expect("LOGIN is answered");
-    assert!(replies.last().unwrap().starts_with("l OK"), "{replies:?}");
-    wire
-}
-
 /// Appends a message and selects INBOX.
 fn with_message(target: &Target, user: &str, message: &[u8]) -> Wire {
-    let mut wire = logged_in(target, user);
+    let mut wire = logged_in(target.imap, user);
     let mut command = format!("m APPEND INBOX {{{}+}}\r\n", message.len()).into_bytes();
     command.extend(message);
     command.extend(b"\r\n");
@@ -115,7 +103,7 @@ fn in_time(wire: &mut Wire, command: &str) -> String {
 
 /// Sends bytes that may end the connection, and reads what comes until the server is silent or has closed.
 fn throw(target: &Target, bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut wire = connect(target);
+    let mut wire = greeted(target.imap);
     let _ = wire.send(bytes);
     let mut answers = Vec::new();
     loop {

@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 
 use super::lmtp::Conversation;
-use super::{connect, in_time, logged_in, throw, under_attack, under_attack_on_disk};
+use super::{in_time, throw, under_attack, under_attack_on_disk};
+use crate::support::client::{greeted, logged_in};
 use crate::support::server::Server;
 
 /// Paths, format strings, queries, shell, 8-bit, invisible and very long names.
@@ -98,7 +99,7 @@ fn refuse_login(server: &Server, name: &[u8]) {
 }
 
 fn refused(server: &Server, command: &[u8]) {
-    let mut wire = connect(&server.target);
+    let mut wire = greeted(server.target.imap);
     wire.send(command).unwrap();
     let answer = super::reply(&mut wire, "a").unwrap_or_default();
     assert!(!answer.starts_with("a OK"), "{} was let in: {answer}", String::from_utf8_lossy(command));
@@ -168,10 +169,10 @@ fn the_command_line_makes_no_such_user() {
 #[test]
 fn no_name_reaches_another_account() {
     under_attack(|server| {
-        let mut owner = logged_in(&server.target, "owner");
+        let mut owner = logged_in(server.target.imap, "owner");
         in_time(&mut owner, "CREATE Hidden");
         in_time(&mut owner, "SUBSCRIBE Hidden");
-        let mut thief = logged_in(&server.target, "thief");
+        let mut thief = logged_in(server.target.imap, "thief");
         for name in [
             "~owner/Hidden",
             "~owner",
@@ -218,7 +219,7 @@ fn no_name_reaches_another_account() {
             "UNAUTHENTICATE",
             "PROXYAUTH owner",
         ] {
-            let mut wire = logged_in(&server.target, "thief");
+            let mut wire = logged_in(server.target.imap, "thief");
             let answer = in_time(&mut wire, command);
             assert!(answer.starts_with("b BAD"), "{command}: {answer}");
         }
@@ -230,7 +231,7 @@ fn no_name_reaches_another_account() {
 fn nobody_inherits_a_login() {
     under_attack(|server| {
         for round in 0..20 {
-            let mut wire = logged_in(&server.target, "heir");
+            let mut wire = logged_in(server.target.imap, "heir");
             if round % 2 == 0 {
                 let _ = wire.command("x", "LOGOUT");
             }

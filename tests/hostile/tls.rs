@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::{connect, in_time, under_attack};
+use super::{in_time, under_attack};
+use crate::support::client::greeted;
 use crate::support::server::Server;
 use crate::support::wire::{PATIENCE, trusting};
 
@@ -128,7 +129,7 @@ fn plain_text_never_crosses_into_tls() {
         .into_iter()
         .enumerate()
         {
-            let mut wire = connect(&server.target);
+            let mut wire = greeted(server.target.imap);
             wire.send(format!("a STARTTLS\r\n{injected}").as_bytes()).unwrap();
             wire.until("a").unwrap();
             wire.start_tls().unwrap_or_else(|error| panic!("{injected:?}: {error}"));
@@ -145,7 +146,7 @@ fn plain_text_never_crosses_into_tls() {
 #[test]
 fn nothing_of_before_is_left_behind_starttls() {
     under_attack(|server| {
-        let mut wire = connect(&server.target);
+        let mut wire = greeted(server.target.imap);
         in_time(&mut wire, "ID (\"name\" \"of the attacker\")");
         wire.command("a", "STARTTLS").unwrap();
         wire.start_tls().unwrap();

@@ -9,6 +9,7 @@ use super::decide::{Context, decide};
 use super::load::records;
 use super::requests::{Change, Snapshot};
 use super::state::State;
+use crate::batch::{Fit, Room, in_order};
 use crate::clock::Clock;
 use crate::id::{AccountId, Ids};
 use crate::limits::Limits;
@@ -72,24 +73,16 @@ pub(super) struct Draft {
     pub answers: Vec<(Answer, Result<(), Refusal>)>,
     /// What did not fit into the list any more: it is for the next one.
     pub rest: Vec<Wish>,
-    bytes: usize,
+    room: Room,
 }
 
 /// Decides wishes in order, until the list has as many bytes of events as it may.
 pub(super) fn draft(state: State, wishes: Vec<Wish>, about: &About) -> Draft {
-    let answers = Vec::with_capacity(wishes.len());
-    let mut draft = Draft { state, list: Vec::new(), answers, rest: Vec::new(), bytes: 0 };
-    let mut wishes = wishes.into_iter();
-    for wish in wishes.by_ref() {
-        match draft.take(&wish, about) {
-            Some(outcome) => draft.answers.push((wish.answer, outcome)),
-            None => {
-                draft.rest.push(wish);
-                break;
-            }
-        }
-    }
-    draft.rest.extend(wishes);
+    let room = Room::new(about.limits.change_bytes);
+    let mut draft = Draft { state, list: Vec::new(), answers: Vec::new(), rest: Vec::new(), room };
+    let (decided, rest) = in_order(wishes, |wish| draft.take(wish, about));
+    draft.answers = decided.into_iter().map(|(wish, outcome)| (wish.answer, outcome)).collect();
+    draft.rest = rest;
     draft
 }
 
@@ -109,13 +102,11 @@ impl Draft {
             return Some(Ok(()));
         }
         let bytes = records.iter().map(|record| record.events.len()).sum::<usize>();
-        if bytes > about.limits.change_bytes {
-            return Some(Err(Refusal::TOO_MUCH_AT_ONCE));
+        match self.room.take(bytes) {
+            Fit::Now => {}
+            Fit::Later => return None,
+            Fit::Never => return Some(Err(Refusal::TOO_MUCH_AT_ONCE)),
         }
-        if !self.list.is_empty() && self.bytes + bytes > about.limits.change_bytes {
-            return None;
-        }
-        self.bytes += bytes;
         for event in &events {
             self.state.apply(expected + 1, event);
         }
