@@ -142,8 +142,10 @@ impl Server {
 
     fn wait_until_it_answers(&mut self) -> io::Result<()> {
         let end = Instant::now() + Duration::from_secs(20);
+        // LMTP's door is the last that is opened.
+        let last = self.target.lmtp.unwrap_or(self.target.imap);
         loop {
-            match TcpStream::connect(self.target.imap) {
+            match TcpStream::connect(last) {
                 Ok(_) => return Ok(()),
                 Err(error) if Instant::now() > end || self.child.try_wait()?.is_some() => {
                     return Err(io::Error::other(format!("no answer in 20 s: {error}\n{}", self.stderr())));
