@@ -49,7 +49,8 @@ pub trait Journal: Send + Sync {
     /// A cached value. Caches are rebuildable: they may be lost at any time and are never the only place of a fact.
     fn cache(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError>;
 
-    /// Puts cached values, all or none visible; empty values delete. Not durable by itself; values over 64 KiB are cut in pieces inside.
+    /// Puts cached values, all or none visible; empty values delete. Not durable by itself. A step of its own each time: what belongs to a body
+    /// that comes in goes along with it ([`Body::beside`]).
     fn put_cache(&self, entries: Vec<CacheEntry>) -> Result<(), ReadError>;
 
     /// A new, empty file for a large body while it arrives, on the same file system as the store where there is one.

@@ -148,7 +148,7 @@ impl Change {
         self.batch.insert(body_key(hash), place.encode());
     }
 
-    /// A cached value under a key that never had another one.
+    /// A cached value that stands beside a body: always the same one, so no pieces of a longer one have to go.
     pub(crate) fn cached(&mut self, key: &[u8], value: &[u8]) {
         snapshot::put(&mut self.batch, &cache_key(key), value);
     }
